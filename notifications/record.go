@@ -1,0 +1,39 @@
+package notifications
+
+import v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+// A Target is what an event happened to: a manifest or blob (descriptor and URL), a tag
+// (repository and tag) or a repository (its name alone). Its field order is that of
+// distribution v3, where it is part of the wire format.
+type Target struct {
+	v1.Descriptor
+
+	// Length is Descriptor.Size under the name it had before distribution 2.1.
+	Length int64 `json:"length,omitempty"`
+
+	Repository     string          `json:"repository,omitempty"`     // name without host
+	FromRepository string          `json:"fromRepository,omitempty"` // of a mount: where the blob was
+	URL            string          `json:"url,omitempty"`            // absolute, by digest; none for deletes
+	Tag            string          `json:"tag,omitempty"`
+	References     []v1.Descriptor `json:"references,omitempty"` // of a manifest, where asked for
+}
+
+// An ActorRecord says who initiated the operation.
+type ActorRecord struct {
+	Name string `json:"name,omitempty"`
+}
+
+// A RequestRecord says which request to the registry performed the operation.
+type RequestRecord struct {
+	ID        string `json:"id"`
+	Addr      string `json:"addr,omitempty"` // the client's: ip:port, or an IP alone if a trusted proxy reported it
+	Host      string `json:"host,omitempty"` // as the client addressed the registry
+	Method    string `json:"method"`
+	UserAgent string `json:"useragent"`
+}
+
+// A SourceRecord says which registry process generated the event.
+type SourceRecord struct {
+	Addr       string `json:"addr,omitempty"`       // host:port of the registry
+	InstanceID string `json:"instanceID,omitempty"` // changes with every start of the process
+}
