@@ -1,0 +1,115 @@
+package config
+
+import "time"
+
+// The formats of what endpoints receive.
+const (
+	FormatDistribution   = "distribution"    // distribution v3's envelope
+	FormatDistributionV1 = "distribution-v1" // as distribution v2.8 spells it
+)
+
+// What order an endpoint's events are kept in.
+const (
+	OrderRepository = "repository" // within each repository
+	OrderEndpoint   = "endpoint"   // over all of them: one request at a time
+	OrderNone       = "none"       // as it comes
+)
+
+// An Endpoint is a consumer of events and the terms on which it gets them.
+type Endpoint struct {
+	// Name is the endpoint's identity: its place among the events hangs on it.
+	Name string `toml:"name"`
+	// URL is where events are posted (http or https), "console:" for a line per event on
+	// stdout, or "file:PATH" for JSON lines in a file. Exactly one of URL and URLFile is set.
+	URL string `toml:"url"`
+	// URLFile is a file that holds the URL, for when its path is a secret.
+	URLFile string `toml:"url_file,path"`
+	// Format is FormatDistribution or FormatDistributionV1.
+	Format string `toml:"format"`
+	// Start is where the endpoint begins when it is new.
+	Start Start `toml:"start"`
+	// Required events are never evicted; intake answers 503 instead.
+	Required bool `toml:"required"`
+	// Timeout bounds one request, from dialling to the end of the answer.
+	Timeout time.Duration `toml:"timeout"`
+	// Authorization is the whole value of the Authorization header.
+	Authorization Secret `toml:"authorization"`
+	// AuthorizationFile is a file that holds it.
+	AuthorizationFile string `toml:"authorization_file,path"`
+	// Headers are sent with each request; they replace those that regcast sets. In the
+	// file a value is a string or a list of strings.
+	Headers map[string][]Secret `toml:"headers"`
+	// Ordering is OrderRepository, OrderEndpoint or OrderNone.
+	Ordering string `toml:"ordering"`
+	// Concurrency is how many requests may be under way at once.
+	Concurrency int `toml:"concurrency"`
+	// Batch says how many events go into one request.
+	Batch Batch `toml:"batch"`
+	// Retry says how long to wait before the same request is tried again.
+	Retry Retry `toml:"retry"`
+	// Filter selects events: every key given must match.
+	Filter Rules `toml:"filter"`
+	// Ignore excludes events: one matching key is enough, and it wins over Filter.
+	Ignore Rules `toml:"ignore"`
+	// TLS says how the endpoint's certificate is checked.
+	TLS ClientTLS `toml:"tls"`
+	// ProxyURL is an egress proxy; it may hold a password.
+	ProxyURL Secret `toml:"proxy_url"`
+	// SuccessOn are extra statuses that mean "accepted".
+	SuccessOn []int `toml:"success_on"`
+	// RetryOn are extra statuses that mean "again later".
+	RetryOn []int `toml:"retry_on"`
+	// DropOn are extra statuses that mean "never this event": it becomes a dead letter.
+	DropOn []int `toml:"drop_on"`
+	// Disabled keeps the endpoint's place but sends nothing.
+	Disabled bool `toml:"disabled"`
+}
+
+// Batch bounds what goes into one request.
+type Batch struct {
+	// MaxEvents is how many events, at most.
+	MaxEvents int `toml:"max_events"`
+	// MaxBytes is how many bytes of events, at most; a single larger event goes alone.
+	MaxBytes Size `toml:"max_bytes"`
+	// Linger is how long to wait for more before a request that is not full is sent.
+	Linger time.Duration `toml:"linger"`
+}
+
+// Retry is how long to wait before the same request is tried again.
+type Retry struct {
+	// Initial is the first wait; each further one is twice as long.
+	Initial time.Duration `toml:"initial"`
+	// Max is the longest wait.
+	Max time.Duration `toml:"max"`
+	// RetryAfterMax is the longest wait that an endpoint may ask for.
+	RetryAfterMax time.Duration `toml:"retry_after_max"`
+}
+
+// Rules select events. The values of one key are alternatives.
+type Rules struct {
+	// Kinds are image, manifest, blob, tag or repository.
+	Kinds []string `toml:"kinds"`
+	// Actions are push, pull, mount, delete, or others that senders use.
+	Actions []string `toml:"actions"`
+	// Repositories are globs of repository names: * within a path segment, ** across.
+	Repositories []string `toml:"repositories"`
+	// Tags are globs of tags.
+	Tags []string `toml:"tags"`
+	// MediaTypes are globs of the target's media type.
+	MediaTypes []string `toml:"media_types"`
+	// Actors are globs of the actor's name.
+	Actors []string `toml:"actors"`
+	// Methods are HTTP methods of the request that led to the event.
+	Methods []string `toml:"methods"`
+}
+
+func defaultEndpoint() Endpoint {
+	return Endpoint{
+		Format:      FormatDistribution,
+		Timeout:     15 * time.Second,
+		Ordering:    OrderRepository,
+		Concurrency: 8,
+		Batch:       Batch{MaxEvents: 1, MaxBytes: 1 << 20},
+		Retry:       Retry{Initial: time.Second, Max: time.Minute, RetryAfterMax: time.Hour},
+	}
+}
