@@ -26,9 +26,11 @@ type Sink interface {
 type Selective interface {
 	Sink
 
-	// Wants tells whether the sink would do anything with e, of which Action,
-	// Repository, Tag, Actor, Method and, as far as known without work, MediaType and
-	// Digest are set. It does not keep e, does no I/O and is safe for concurrent use.
+	// Wants tells whether the sink would do anything with e, which is only the preview
+	// of an event: Action, Repository, Tag, Actor, Method and Provenance are set, and
+	// Digest and MediaType as far as known without work. A push or pull without
+	// MediaType may turn out to be of any. Wants does not keep e, does no I/O and is
+	// safe for concurrent use.
 	Wants(e *Event) bool
 }
 

@@ -1,0 +1,242 @@
+package notifications
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// FormatBridge is the Provenance.Format of events that a [Bridge] made.
+const FormatBridge = "bridge"
+
+// DefaultHandOff is how long a [Bridge] lets a sink take for an event if its options do
+// not say.
+const DefaultHandOff = 10 * time.Second
+
+// mediaTypeBlob is what distribution reports for a blob, and the bridge for one of which
+// the media type is not known.
+const mediaTypeBlob = "application/octet-stream"
+
+// A Bridge makes events of what listeners are told and writes them to a sink. It asks the
+// sink first, if that is [Selective]: for an event that nobody wants, no manifest is
+// read or hashed and nothing is allocated but the repository's name. A Bridge holds
+// nothing that needs to be shut down and is safe for concurrent use.
+type Bridge struct {
+	dst      Sink
+	previews *sync.Pool // of *Event, for asking dst; nil if it wants everything
+	source   SourceRecord
+	opts     BridgeOptions
+}
+
+// BridgeOptions say what a [Bridge] puts into events. The zero value is ready to use.
+type BridgeOptions struct {
+	// URLs makes Target.URL of manifests and blobs; nil leaves it empty. See
+	// [Bridge.WithURLs] for URLs that depend on the request.
+	URLs URLBuilder
+
+	// IncludeReferences puts the descriptors that a manifest refers to into the events
+	// of its pushes and pulls.
+	IncludeReferences bool
+
+	// HandOff bounds how long one write to the sink may take. The end of the caller's
+	// context does not end it sooner: the operation has happened, whether its client
+	// still waits for the answer or not. 0 is DefaultHandOff; if it is negative, the
+	// caller's context alone decides.
+	HandOff time.Duration
+}
+
+// NewBridge returns a Bridge that writes to dst, as the registry process source. opts
+// may be nil. The caller shuts dst down, after the last call of a listener has returned.
+func NewBridge(dst Sink, source SourceRecord, opts *BridgeOptions) *Bridge {
+	b := &Bridge{dst: dst, source: source}
+	if _, ok := dst.(Selective); ok {
+		b.previews = &sync.Pool{New: func() any { return new(Event) }}
+	}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if b.opts.HandOff == 0 {
+		b.opts.HandOff = DefaultHandOff
+	}
+	return b
+}
+
+// WithURLs returns a Bridge like b that makes URLs with urls, which may be nil. It is
+// cheap: a registry that is known by several names makes one for each request, with
+// [BaseURLOf].
+func (b *Bridge) WithURLs(urls URLBuilder) *Bridge {
+	c := *b
+	c.opts.URLs = urls
+	return &c
+}
+
+// For returns a Listener for the operations of one request by actor. It is cheap and
+// safe for concurrent use.
+//
+// A method of the Listener returns the error of the sink as it is, and then the sink may
+// or may not have the event. An event whose URL cannot be built is written without one,
+// and the error says so if the sink had none. What is no event is an error and not
+// written: a manifest without payload or media type, an empty tag, a digest that is none.
+func (b *Bridge) For(actor ActorRecord, request RequestRecord) Listener {
+	return &bridgeListener{bridge: b, actor: actor, request: request}
+}
+
+type bridgeListener struct {
+	bridge  *Bridge
+	actor   ActorRecord
+	request RequestRecord
+}
+
+func (l *bridgeListener) ManifestPushed(ctx context.Context, repo reference.Named, m Manifest, tag string) error {
+	return l.manifest(ctx, ActionPush, repo, m, tag)
+}
+
+func (l *bridgeListener) ManifestPulled(ctx context.Context, repo reference.Named, m Manifest, tag string) error {
+	return l.manifest(ctx, ActionPull, repo, m, tag)
+}
+
+func (l *bridgeListener) ManifestDeleted(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
+	return l.deletedByDigest(ctx, repo, dgst)
+}
+
+func (l *bridgeListener) BlobPushed(ctx context.Context, repo reference.Named, blob v1.Descriptor) error {
+	return l.blob(ctx, ActionPush, repo, blob, nil)
+}
+
+func (l *bridgeListener) BlobPulled(ctx context.Context, repo reference.Named, blob v1.Descriptor) error {
+	return l.blob(ctx, ActionPull, repo, blob, nil)
+}
+
+func (l *bridgeListener) BlobMounted(ctx context.Context, repo reference.Named, blob v1.Descriptor, from reference.Named) error {
+	return l.blob(ctx, ActionMount, repo, blob, from)
+}
+
+func (l *bridgeListener) BlobDeleted(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
+	return l.deletedByDigest(ctx, repo, dgst)
+}
+
+func (l *bridgeListener) TagDeleted(ctx context.Context, repo reference.Named, tag string) error {
+	if tag == "" {
+		return errors.New("deleted tag: no name") // its event would say that the repository was deleted
+	}
+	return l.deleted(ctx, Target{Repository: repo.Name(), Tag: tag})
+}
+
+func (l *bridgeListener) RepositoryDeleted(ctx context.Context, repo reference.Named) error {
+	return l.deleted(ctx, Target{Repository: repo.Name()})
+}
+
+// manifest makes the event of a push or pull. The digest is that of the payload's bytes,
+// whatever the client called them.
+func (l *bridgeListener) manifest(ctx context.Context, action string, repo reference.Named, m Manifest, tag string) error {
+	target := Target{Repository: repo.Name(), Tag: tag}
+	if !l.wanted(action, &target) {
+		return nil
+	}
+	mediaType, payload, err := m.Payload()
+	if err != nil {
+		return fmt.Errorf("reading a manifest of %s: %w", target.Repository, err)
+	}
+	if mediaType == "" {
+		return fmt.Errorf("manifest of %s: no media type", target.Repository)
+	}
+	target.MediaType = mediaType
+	if !l.wanted(action, &target) {
+		return nil
+	}
+	target.Digest = digest.FromBytes(payload)
+	target.Size = int64(len(payload))
+	if l.bridge.opts.IncludeReferences {
+		target.References = slices.Clone(m.References())
+	}
+	return l.writeContent(ctx, action, repo, target, URLBuilder.ManifestURL)
+}
+
+// blob makes the event of a push, a pull or, with from, a mount.
+func (l *bridgeListener) blob(ctx context.Context, action string, repo reference.Named, blob v1.Descriptor, from reference.Named) error {
+	target := Target{Descriptor: blob, Repository: repo.Name()}
+	if target.MediaType == "" {
+		target.MediaType = mediaTypeBlob
+	}
+	if !l.wanted(action, &target) {
+		return nil
+	}
+	if from != nil {
+		target.FromRepository = from.Name()
+	}
+	return l.writeContent(ctx, action, repo, target, URLBuilder.BlobURL)
+}
+
+func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
+	if dgst == "" {
+		return errors.New("deleted manifest or blob: no digest") // as for a tag
+	}
+	target := Target{Repository: repo.Name()}
+	target.Digest = dgst
+	return l.deleted(ctx, target)
+}
+
+func (l *bridgeListener) deleted(ctx context.Context, target Target) error {
+	if !l.wanted(ActionDelete, &target) {
+		return nil
+	}
+	return l.write(ctx, ActionDelete, target)
+}
+
+// writeContent adds the URL by digest and writes the event.
+func (l *bridgeListener) writeContent(ctx context.Context, action string, repo reference.Named, target Target,
+	build func(URLBuilder, reference.Canonical) (string, error),
+) error {
+	ref, err := reference.WithDigest(repo, target.Digest)
+	if err != nil {
+		return fmt.Errorf("digest %q in %s: %w", target.Digest, target.Repository, err)
+	}
+	if urls := l.bridge.opts.URLs; urls != nil {
+		target.URL, err = build(urls, ref)
+	}
+	if werr := l.write(ctx, action, target); werr != nil {
+		return werr
+	}
+	if err != nil {
+		return fmt.Errorf("building the url of %s: %w", ref, err)
+	}
+	return nil
+}
+
+func (l *bridgeListener) write(ctx context.Context, action string, target Target) error {
+	e := NewEvent(action, Details{Target: target, Request: l.request, Actor: l.actor, Source: l.bridge.source})
+	e.Provenance.Format = FormatBridge
+	if l.bridge.opts.HandOff > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), l.bridge.opts.HandOff)
+		defer cancel()
+	}
+	return l.bridge.dst.Write(ctx, []*Event{e})
+}
+
+// wanted asks the sink whether it would do anything with the event to be made.
+func (l *bridgeListener) wanted(action string, target *Target) bool {
+	if l.bridge.previews == nil {
+		return true
+	}
+	e := l.bridge.previews.Get().(*Event)
+	defer l.bridge.previews.Put(e)
+	*e = Event{
+		Action:     action,
+		Repository: target.Repository,
+		Tag:        target.Tag,
+		Digest:     target.Digest,
+		MediaType:  target.MediaType,
+		Actor:      l.actor.Name,
+		Method:     l.request.Method,
+		Provenance: Provenance{Format: FormatBridge},
+	}
+	return Wants(l.bridge.dst, e)
+}
