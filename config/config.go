@@ -9,8 +9,9 @@ import (
 // to the working directory. Nobody changes it once made; [Parse], [Load] and [Trial]
 // make it.
 //
-// The struct tags: toml gives the key and, after a comma, path for a file name that is
-// relative to the configuration file; restart marks what cannot change while running.
+// The struct tags: toml gives the key and, after a comma, what a string names that is
+// relative to the configuration file: a path, a file that is read, or a file that is
+// read and holds a secret. restart marks what cannot change while regcast runs.
 type Config struct {
 	// DataDir is the folder of the journal and of everything else that is kept.
 	DataDir string `toml:"data_dir,path" restart:"true"`
@@ -56,7 +57,7 @@ type Intake struct {
 	// Token is what senders present as bearer token or as password.
 	Token Secret `toml:"token"`
 	// TokenFile is a file that holds it.
-	TokenFile string `toml:"token_file,path"`
+	TokenFile string `toml:"token_file,secret"`
 	// Tokens are several, each of them valid, to change from one to the next.
 	Tokens []Secret `toml:"tokens"`
 	// AllowAnonymous allows an address off loopback without a credential.
@@ -97,27 +98,27 @@ type AdminToken struct {
 	// Token is the bearer token.
 	Token Secret `toml:"token"`
 	// TokenFile is a file that holds it.
-	TokenFile string `toml:"token_file,path"`
+	TokenFile string `toml:"token_file,secret"`
 }
 
 // ServerTLS are the certificates of a server; empty for plain HTTP.
 type ServerTLS struct {
 	// CertFile is the certificate chain, PEM.
-	CertFile string `toml:"cert_file,path"`
+	CertFile string `toml:"cert_file,file"`
 	// KeyFile is its key, PEM.
-	KeyFile string `toml:"key_file,path"`
+	KeyFile string `toml:"key_file,secret"`
 	// ClientCAFile makes the server ask clients for a certificate of these authorities.
-	ClientCAFile string `toml:"client_ca_file,path"`
+	ClientCAFile string `toml:"client_ca_file,file"`
 }
 
 // ClientTLS says how an endpoint's certificate is checked and what is shown to it.
 type ClientTLS struct {
 	// CAFile replaces the system's authorities, PEM.
-	CAFile string `toml:"ca_file,path"`
+	CAFile string `toml:"ca_file,file"`
 	// CertFile is the client certificate, PEM.
-	CertFile string `toml:"cert_file,path"`
+	CertFile string `toml:"cert_file,file"`
 	// KeyFile is its key, PEM.
-	KeyFile string `toml:"key_file,path"`
+	KeyFile string `toml:"key_file,secret"`
 	// InsecureSkipVerify accepts any certificate.
 	InsecureSkipVerify bool `toml:"insecure_skip_verify"`
 }

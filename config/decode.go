@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -42,17 +42,19 @@ func (d *decoder) table(path string, src map[string]any, dst reflect.Value) {
 	for key, v := range src {
 		at := join(path, key)
 		d.given[at] = true
-		field, opts, ok := fieldOf(dst, key)
+		known := keysOf(dst.Type())
+		i := slices.IndexFunc(known, func(k schemaKey) bool { return k.name == key })
 		switch {
-		case ok:
+		case i >= 0:
+			field := dst.Field(known[i].field)
 			d.value(at, v, field)
-			if opts == "path" && field.String() != "" {
+			if known[i].names != "" && field.String() != "" {
 				field.SetString(d.config.resolve(field.String()))
 			}
 		case later(at):
 			d.report(at, "not yet available in this version")
 		default:
-			d.report(at, "unknown key%s", didYouMean(key, keysOf(dst.Type())))
+			d.report(at, "unknown key%s", didYouMean(key, namesOf(known)))
 		}
 	}
 }
@@ -234,26 +236,4 @@ func tomlType(v any) string {
 	default:
 		return "a list"
 	}
-}
-
-// fieldOf finds the field of struct v for a key, and what its tag says beside.
-func fieldOf(v reflect.Value, key string) (field reflect.Value, opts string, ok bool) {
-	for i := range v.NumField() {
-		name, opts, _ := strings.Cut(v.Type().Field(i).Tag.Get("toml"), ",")
-		if name != "" && name == key {
-			return v.Field(i), opts, true
-		}
-	}
-	return reflect.Value{}, "", false
-}
-
-// keysOf lists the keys of a struct.
-func keysOf(t reflect.Type) []string {
-	var keys []string
-	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("toml"), ","); name != "" {
-			keys = append(keys, name)
-		}
-	}
-	return keys
 }

@@ -23,7 +23,7 @@ type Endpoint struct {
 	// stdout, or "file:PATH" for JSON lines in a file. Exactly one of URL and URLFile is set.
 	URL string `toml:"url"`
 	// URLFile is a file that holds the URL, for when its path is a secret.
-	URLFile string `toml:"url_file,path"`
+	URLFile string `toml:"url_file,secret"`
 	// Format is FormatDistribution or FormatDistributionV1.
 	Format string `toml:"format"`
 	// Start is where the endpoint begins when it is new.
@@ -35,7 +35,7 @@ type Endpoint struct {
 	// Authorization is the whole value of the Authorization header.
 	Authorization Secret `toml:"authorization"`
 	// AuthorizationFile is a file that holds it.
-	AuthorizationFile string `toml:"authorization_file,path"`
+	AuthorizationFile string `toml:"authorization_file,secret"`
 	// Headers are sent with each request; they replace those that regcast sets. In the
 	// file a value is a string or a list of strings.
 	Headers map[string][]Secret `toml:"headers"`

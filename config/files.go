@@ -1,4 +1,63 @@
 package config
 
-// CheckFiles says which of the files that c names are not there or cannot be read.
-func (c *Config) CheckFiles() Problems { return nil }
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+)
+
+// CheckFiles says which of the files that c names are not there or cannot be read, and
+// warns of those with secrets that everybody can read. It opens files and reads nothing.
+func (c *Config) CheckFiles() (problems, warnings Problems) {
+	inline := false // a secret in the file itself
+	walk("", reflect.ValueOf(c).Elem(), func(path string, k schemaKey, v reflect.Value) {
+		switch v := v.Interface().(type) {
+		case Secret:
+			inline = inline || v.IsSet()
+		case []Secret:
+			inline = inline || len(v) > 0
+		}
+		if (k.names != "file" && k.names != "secret") || v.String() == "" {
+			return
+		}
+		open, err := inspect(v.String())
+		if err != nil {
+			problems = append(problems, c.Problem(path, "%s", err))
+		} else if open && k.names == "secret" {
+			warnings = append(warnings, c.Problem(path, "everybody on this machine can read %s: chmod o-rwx", v.String()))
+		}
+	})
+	if inline && c.file != "" {
+		if open, err := inspect(c.file); err == nil && open {
+			warnings = append(warnings, c.Problem("", "holds a secret and everybody on this machine can read it: chmod o-rwx, or use the _file keys"))
+		}
+	}
+	problems.Sort()
+	warnings.Sort()
+	return problems, warnings
+}
+
+// inspect says what keeps a file from being read, and whether it is open to everybody.
+func inspect(name string) (open bool, err error) {
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, fmt.Errorf("there is no file %s", name)
+	case err != nil:
+		return false, err
+	case info.IsDir():
+		return false, fmt.Errorf("%s is a folder, not a file", name)
+	case !info.Mode().IsRegular():
+		return false, nil // opening a pipe would wait, or take what is in it
+	}
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, fmt.Errorf("this user may not read %s", name)
+	}
+	if err != nil {
+		return false, err
+	}
+	return info.Mode().Perm()&0o007 != 0, f.Close()
+}

@@ -26,7 +26,8 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	if c != nil {
-		problems = append(problems, c.CheckFiles()...)
+		missing, _ := c.CheckFiles()
+		problems = append(problems, missing...)
 	}
 	return c, problems.err()
 }

@@ -1,0 +1,171 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (d *decoder) endpoints(list []Endpoint) {
+	names := map[string]int{}
+	for i := range list {
+		at := index("endpoint", i)
+		d.name(at, list[i].Name, names, i)
+		d.endpoint(at, &list[i])
+	}
+}
+
+func (d *decoder) endpoint(at string, e *Endpoint) {
+	d.target(at, e)
+	d.format(join(at, "format"), e.Format)
+	d.require(join(at, "timeout"), e.Timeout > 0, "must be more than 0s")
+	d.oneOf(join(at, "ordering"), e.Ordering, OrderRepository, OrderEndpoint, OrderNone)
+	d.require(join(at, "concurrency"), e.Concurrency >= 1 && e.Concurrency <= 1024, "must be from 1 to 1024")
+	d.secret(at, "authorization", e.Authorization, e.AuthorizationFile)
+	d.require(join(at, "authorization"), headerValue(e.Authorization.Reveal()), "has a line end or another control character in it")
+	d.headerFields(join(at, "headers"), e)
+
+	batch, retry := join(at, "batch"), join(at, "retry")
+	d.require(join(batch, "max_events"), e.Batch.MaxEvents >= 1 && e.Batch.MaxEvents <= 10000, "must be from 1 to 10000")
+	d.require(join(batch, "max_bytes"), e.Batch.MaxBytes >= KiB, "must be at least 1KiB")
+	d.require(join(batch, "linger"), e.Batch.Linger >= 0 && e.Batch.Linger <= time.Minute, "must be from 0s to 1m")
+	d.require(join(retry, "initial"), e.Retry.Initial > 0, "must be more than 0s")
+	d.require(join(retry, "max"), e.Retry.Max >= e.Retry.Initial, "must not be less than initial, which is %v", e.Retry.Initial)
+	d.require(join(retry, "retry_after_max"), e.Retry.RetryAfterMax >= 0, "must not be negative")
+
+	d.pair(join(at, "tls"), e.TLS.CertFile, e.TLS.KeyFile)
+	if proxy := e.ProxyURL.Reveal(); proxy != "" {
+		if err := checkURL(proxy, "http", "https", "socks5"); err != nil {
+			d.report(join(at, "proxy_url"), "%s", err)
+		}
+	}
+	d.statuses(at, e)
+}
+
+// target checks where events go, and makes a file's path one that can be opened.
+func (d *decoder) target(at string, e *Endpoint) {
+	path := join(at, "url")
+	switch {
+	case e.URL != "" && e.URLFile != "":
+		d.report(path, "give url or url_file, not both")
+	case e.URLFile != "":
+		d.require(path, !d.given[path], "is empty; leave it out beside url_file")
+	case e.URL == "":
+		d.report(path, "is missing: where events are to be sent, such as \"https://audit.example/hook\"")
+	case e.URL == "console:":
+	case strings.HasPrefix(e.URL, "file:"):
+		name := strings.TrimPrefix(e.URL, "file:")
+		if strings.HasPrefix(name, "//") && !strings.HasPrefix(name, "///") {
+			d.report(path, `names a host: write "file:PATH" or "file:///PATH"`)
+			return
+		}
+		name = strings.TrimPrefix(name, "//")
+		d.require(path, name != "", `names no file: write "file:PATH"`)
+		e.URL = "file:" + d.config.resolve(name)
+	default:
+		if err := checkURL(e.URL, "http", "https"); err != nil {
+			d.report(path, "%s", err)
+			return
+		}
+		if u, err := url.Parse(e.URL); err == nil && u.User != nil {
+			d.report(path, "holds a user name or password: move it to authorization_file")
+		}
+	}
+}
+
+// checkURL says what is wrong with an absolute URL, without repeating it: there may be
+// a password in it.
+func checkURL(raw string, schemes ...string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		reason := "it is malformed"
+		if uerr, ok := errors.AsType[*url.Error](err); ok {
+			reason, _, _ = strings.Cut(uerr.Err.Error(), `"`)
+		}
+		return errors.New("does not parse as a URL: " + strings.TrimSpace(reason))
+	}
+	want := strings.Join(schemes, ":// or ") + "://"
+	if !slices.Contains(schemes, u.Scheme) {
+		return errors.New("must begin with " + want)
+	}
+	if u.Hostname() == "" {
+		return errors.New("names no host after " + u.Scheme + "://")
+	}
+	return nil
+}
+
+func (d *decoder) format(path, format string) {
+	switch format {
+	case "cloudevents", "cloudevents-binary", "harbor", "template":
+		d.report(path, "%q is not yet available in this version", format)
+	default:
+		d.oneOf(path, format, FormatDistribution, FormatDistributionV1)
+	}
+}
+
+// headerFields checks static headers. Those that frame a request are not to be set.
+func (d *decoder) headerFields(path string, e *Endpoint) {
+	seen := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		at, canonical := join(path, name), http.CanonicalHeaderKey(name)
+		switch canonical {
+		case "Authorization":
+			d.require(at, !e.Authorization.IsSet() && e.AuthorizationFile == "", "is set by authorization or authorization_file as well; leave one out")
+		case "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade", "Te":
+			d.report(at, "is set by HTTP itself")
+		}
+		d.require(at, headerName(name), "is not the name of a header")
+		if first, ok := seen[canonical]; ok {
+			d.report(at, "is the same header as %s; give it a list of values", first)
+		}
+		seen[canonical] = name
+		for _, v := range e.Headers[name] {
+			d.require(at, headerValue(v.Reveal()), "has a line end or another control character in it")
+		}
+	}
+}
+
+// headerName says whether s is a token of RFC 9110 section 5.6.2.
+func headerName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// headerValue says whether s can be a field value of RFC 9110 section 5.5.
+func headerValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// statuses checks the lists of extra statuses: a status has one meaning.
+func (d *decoder) statuses(at string, e *Endpoint) {
+	meaning := map[int]string{}
+	lists := []struct {
+		key      string
+		statuses []int
+	}{{"success_on", e.SuccessOn}, {"retry_on", e.RetryOn}, {"drop_on", e.DropOn}}
+	for _, list := range lists {
+		for i, status := range list.statuses {
+			path := index(join(at, list.key), i)
+			d.require(path, status >= 200 && status <= 599, "%d is not a status of an answer: 200 to 599", status)
+			if other, ok := meaning[status]; ok && other != list.key {
+				d.report(path, "%d is in %s as well", status, other)
+			}
+			meaning[status] = list.key
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Warnings are about what is allowed and probably not meant. They open no file.
+func (c *Config) Warnings() Problems {
+	var warnings Problems
+	warn := func(path, message string) {
+		warnings = append(warnings, c.Problem(path, "%s", message))
+	}
+	if len(c.Endpoints) == 0 {
+		warn("endpoint", "there is none: events are stored and sent nowhere")
+	}
+	for i := range c.Endpoints {
+		c.Endpoints[i].warnings(index("endpoint", i), warn)
+	}
+	warnings.Sort()
+	return warnings
+}
+
+func (e *Endpoint) warnings(at string, warn func(path, message string)) {
+	wantsDeletes := len(e.Filter.Actions) == 0 || slices.Contains(e.Filter.Actions, "delete")
+	if len(e.Filter.MediaTypes) > 0 && wantsDeletes {
+		warn(join(join(at, "filter"), "media_types"), "excludes deletes, which have no media type; use kinds to keep them")
+	}
+	if e.Batch.Linger > 0 && e.Batch.MaxEvents == 1 {
+		warn(join(join(at, "batch"), "linger"), "has no effect while max_events is 1")
+	}
+	if e.TLS.InsecureSkipVerify {
+		warn(join(join(at, "tls"), "insecure_skip_verify"), "anybody between here and the endpoint can read and change events; use ca_file")
+	}
+	secret := e.Authorization.IsSet() || e.AuthorizationFile != ""
+	if secret && inClear(e.URL) {
+		warn(join(at, "url"), "sends the Authorization header without TLS")
+	}
+	if builtin := e.URL == "console:" || strings.HasPrefix(e.URL, "file:"); builtin && (secret || len(e.Headers) > 0) {
+		warn(join(at, "url"), "is not a webhook: authorization and headers have no effect")
+	}
+}
+
+// inClear says whether requests to raw cross a network without TLS.
+func inClear(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !ip.IsLoopback()
+}
