@@ -37,6 +37,8 @@ type Delivery struct {
 	Sequence uint64    // the engine's, increasing; with gaps where events expired
 	Stored   time.Time // when the engine took it, UTC
 	Tries    int       // loans under this cursor before this one, as far as the engine remembers
+	Size     int       // bytes of the event's wire form
+	Parked   bool      // it was parked before: later events of its key may have been delivered already
 }
 
 // A Settlement says how a loan ended.

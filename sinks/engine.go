@@ -3,6 +3,7 @@ package sinks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/regcast/regcast/notifications"
@@ -125,6 +126,37 @@ var (
 	// ErrNotFound says that there is no such cursor, dead letter, quarantined body or state.
 	ErrNotFound = errors.New("not found")
 )
+
+// ValidCursorName tells whether name can be a cursor's: [a-z0-9][a-z0-9~._-]{0,126}.
+func ValidCursorName(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		case i > 0 && (c == '~' || c == '.' || c == '_' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return 0 < len(name) && len(name) <= 127
+}
+
+// The bounds of a [StateStore].
+const (
+	MaxStateKey   = 255      // bytes
+	MaxStateValue = 64 << 10 // bytes
+)
+
+// CheckState returns a permanent error if key or value is beyond the bounds of a
+// [StateStore]. Engines call it first.
+func CheckState(key string, value []byte) error {
+	if len(key) == 0 || len(key) > MaxStateKey {
+		return notifications.Permanent(fmt.Errorf("state %.40q: a key has 1 to %d bytes, not %d", key, MaxStateKey, len(key)))
+	}
+	if len(value) > MaxStateValue {
+		return notifications.Permanent(fmt.Errorf("state %q: a value has at most %d bytes, not %d", key, MaxStateValue, len(value)))
+	}
+	return nil
+}
 
 // A StateStore keeps small values (endpoint states, jobs) as durably as events.
 type StateStore interface {

@@ -1,0 +1,163 @@
+package sinks
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/regcast/regcast/notifications"
+)
+
+// defaultList is how many entries a listing returns when its query does not say.
+const defaultList = 1000
+
+// memoryMorgue holds the dead letters of a Memory, oldest first.
+type memoryMorgue struct {
+	letters []DeadLetter
+	lastID  uint64
+	max     int
+}
+
+// bury adds the dead letter of s and says how many had to go for it.
+func (g *memoryMorgue) bury(cursor string, s Settlement, now time.Time) (cut uint64) {
+	d := *s.Dead
+	d.Cursor, d.Sequence, d.Buried = cursor, s.Sequence, now.UTC()
+	d.Count = max(d.Count, 1)
+	d.Excerpt = bytes.Clone(d.Excerpt[:min(len(d.Excerpt), MaxExcerpt)])
+	return g.add(d)
+}
+
+// evicted records that count pending events from first to last were cut. Cuts that
+// follow each other are one record.
+func (g *memoryMorgue) evicted(cursor string, first, last, count uint64, now time.Time) (cut uint64) {
+	for i := len(g.letters) - 1; i >= 0; i-- {
+		d := &g.letters[i]
+		if d.Cursor != cursor {
+			continue
+		}
+		if d.Reason == DeadEvicted && d.Last == first-1 {
+			d.Last, d.Buried = last, now
+			d.Count += count
+			return 0
+		}
+		break
+	}
+	return g.add(DeadLetter{Cursor: cursor, Reason: DeadEvicted, Sequence: first, Last: last, Count: count, Buried: now})
+}
+
+func (g *memoryMorgue) add(d DeadLetter) (cut uint64) {
+	g.lastID++
+	d.ID = g.lastID
+	g.letters, cut = appendBounded(g.letters, d, g.max)
+	return cut
+}
+
+// appendBounded appends v to list, from which the oldest goes if it is full.
+func appendBounded[T any](list []T, v T, limit int) ([]T, uint64) {
+	if len(list) < limit {
+		return append(list, v), 0
+	}
+	return append(slices.Delete(list, 0, 1), v), 1
+}
+
+// DeadLetters lists dead letters, oldest first.
+func (m *Memory) DeadLetters(_ context.Context, q DeadQuery) ([]DeadLetter, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return nil, notifications.ErrClosed
+	}
+	limit := orDefault(q.Limit, defaultList)
+	var found []DeadLetter
+	for _, d := range m.morgue.letters {
+		if len(found) == limit {
+			break
+		}
+		if d.ID > q.After && (q.Cursor == "" || d.Cursor == q.Cursor) && (q.Reason == "" || d.Reason == q.Reason) {
+			found = append(found, d)
+		}
+	}
+	return found, nil
+}
+
+// DropDead forgets the dead letters with these IDs.
+func (m *Memory) DropDead(_ context.Context, ids ...uint64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return 0, notifications.ErrClosed
+	}
+	before := len(m.morgue.letters)
+	m.morgue.letters = slices.DeleteFunc(m.morgue.letters, func(d DeadLetter) bool {
+		return slices.Contains(ids, d.ID)
+	})
+	return before - len(m.morgue.letters), nil
+}
+
+// DeadCount counts the dead letters of a cursor, by reason.
+func (m *Memory) DeadCount(_ context.Context, cursor string) (map[DeadReason]uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return nil, notifications.ErrClosed
+	}
+	counts := make(map[DeadReason]uint64)
+	for _, d := range m.morgue.letters {
+		if d.Cursor == cursor {
+			counts[d.Reason]++
+		}
+	}
+	return counts, nil
+}
+
+// memoryWard holds the quarantined bodies of a Memory, oldest first.
+type memoryWard struct {
+	bodies []notifications.Quarantined
+	lastID uint64
+	max    int
+}
+
+// add keeps bad and says how many bodies had to go for it.
+func (w *memoryWard) add(bad []notifications.Quarantined, now time.Time) (cut uint64) {
+	for _, q := range bad {
+		w.lastID++
+		q.ID = w.lastID
+		if q.Received.IsZero() {
+			q.Received = now
+		}
+		q.Body = bytes.Clone(q.Body[:min(len(q.Body), notifications.MaxQuarantinedBody)])
+		var n uint64
+		w.bodies, n = appendBounded(w.bodies, q, w.max)
+		cut += n
+	}
+	return cut
+}
+
+// Quarantined lists bodies with an ID above after, oldest first.
+func (m *Memory) Quarantined(_ context.Context, after uint64, limit int) ([]notifications.Quarantined, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return nil, notifications.ErrClosed
+	}
+	i, _ := slices.BinarySearchFunc(m.ward.bodies, after+1, func(q notifications.Quarantined, id uint64) int {
+		return int(q.ID - id)
+	})
+	found := m.ward.bodies[i:]
+	return slices.Clone(found[:min(len(found), orDefault(limit, defaultList))]), nil
+}
+
+// DropQuarantined forgets the bodies with these IDs.
+func (m *Memory) DropQuarantined(_ context.Context, ids ...uint64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return 0, notifications.ErrClosed
+	}
+	before := len(m.ward.bodies)
+	m.ward.bodies = slices.DeleteFunc(m.ward.bodies, func(q notifications.Quarantined) bool {
+		return slices.Contains(ids, q.ID)
+	})
+	return before - len(m.ward.bodies), nil
+}
