@@ -3,105 +3,248 @@ package notifications
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"hash/maphash"
 )
 
-// DecodeOptions bound what [Decode] accepts. nil, like a zero field, means the default.
+// DecodeOptions bound what [Decode] accepts. nil means the defaults, as a zero field does.
 type DecodeOptions struct {
 	MaxEvents     int        // in one envelope; 10 000
-	MaxEventBytes int        // of one event as it came, in bytes; 1 MiB
+	MaxEventBytes int        // of one event as it came; 1 MiB
 	Provenance    Provenance // set on everything that comes out
 }
 
-// Decoded is what [Decode] found.
+// Decoded is what [Decode] found in a body.
 type Decoded struct {
 	Events   []*Event      // in the order they came
 	Bad      []Quarantined // what could not be read
-	Redacted int           // credentials that were removed
+	Redacted int           // credentials that were removed from either
 }
 
-// Decode reads an envelope of events, of either flavour, or a single event object.
+// Decode reads what a registry sent: an envelope of events, of distribution v3, v2.8 or
+// GitLab, or a single event object. It keeps the JSON of every event, white space aside:
+// every field, in its order, with numbers and strings spelled as they came. There are two
+// exceptions. GitLab's actor.user, a bearer token, is removed and counted. And an event
+// without an id gets one that is made from its content, so that its repeats are known as
+// such.
+//
+// An event needs an action and a repository; a name, tag, digest or timestamp that it has
+// must parse. One that is not sound becomes a Quarantined beside its neighbours, and a body
+// that is not JSON, or holds more than opts.MaxEvents, a single one. What is quarantined has
+// its credentials removed as far as they can be recognized in broken text.
+//
+// Of members with equal names the last counts, names are compared with their case, and
+// null is as good as absent. Nesting deeper than 100 is refused. Time and memory are
+// proportional to the length of body, which Decode does not keep.
 func Decode(body []byte, opts *DecodeOptions) Decoded {
-	if opts == nil {
-		opts = &DecodeOptions{}
-	}
-	var out Decoded
-	var envelope struct{ Events []json.RawMessage }
-	bad := func(r Reason, err error) {
-		out.Bad = append(out.Bad, Quarantined{Reason: r, Detail: err.Error(), Body: bytes.Clone(body[:min(len(body), MaxQuarantinedBody)]), Size: len(body), Provenance: opts.Provenance})
-	}
-	if err := json.Unmarshal(body, &envelope); err != nil {
-		bad(ReasonSyntax, err)
-		return out
-	}
-	if envelope.Events == nil {
-		envelope.Events = []json.RawMessage{body}
-	}
-	for _, raw := range envelope.Events {
-		e, err := ParseEvent(string(raw))
-		if err != nil {
-			bad(ReasonIncomplete, err)
-			continue
+	d := decoder{maxEvents: 10_000, maxEventBytes: 1 << 20, body: body}
+	if opts != nil {
+		d.provenance = opts.Provenance
+		if opts.MaxEvents > 0 {
+			d.maxEvents = opts.MaxEvents
 		}
-		e.Provenance = opts.Provenance
-		out.Events = append(out.Events, e)
+		if opts.MaxEventBytes > 0 {
+			d.maxEventBytes = opts.MaxEventBytes
+		}
 	}
-	return out
+	var room [2 << 10]byte // enough for a usual event
+	s := scanner[[]byte]{src: body, out: room[:0]}
+	if f := d.document(&s); f != nil {
+		d.out = Decoded{}
+		d.quarantine(body, f)
+	}
+	return d.out
 }
 
-// ParseEvent reads one event object.
-func ParseEvent(raw string) (*Event, error) {
-	e := new(Event)
-	return e, e.UnmarshalJSON([]byte(raw))
+type decoder struct {
+	body          []byte
+	maxEvents     int
+	maxEventBytes int
+	provenance    Provenance
+	out           Decoded
 }
 
-// UnmarshalJSON is [ParseEvent] for encoding/json.
-func (e *Event) UnmarshalJSON(data []byte) error {
-	var w wireEvent
-	if err := json.Unmarshal(data, &w); err != nil {
-		return fmt.Errorf("parse event: %w", err)
+// document reads the whole body and returns what spoils all of it.
+func (d *decoder) document(s *scanner[[]byte]) *flaw {
+	s.space()
+	object := s.peek() == '{'
+	found, f := false, (*flaw)(nil)
+	if object {
+		found, f = d.envelope(s)
+	} else {
+		s.value(0)
 	}
-	if w.Action == "" || w.Target.Repository == "" {
-		return errors.New("parse event: no action or repository")
-	}
-	var buf bytes.Buffer
-	if err := json.Compact(&buf, data); err != nil {
-		return fmt.Errorf("parse event: %w", err)
-	}
-	*e = Event{
-		ID: w.ID, Timestamp: w.Timestamp, Action: w.Action, Repository: w.Target.Repository,
-		Tag: w.Target.Tag, Digest: w.Target.Digest, MediaType: w.Target.MediaType,
-		Actor: w.Actor.Name, Method: w.Request.Method, raw: buf.String(),
+	s.end()
+	switch {
+	case f != nil && f.reason == ReasonTooMany:
+		return f // the rest was not read
+	case s.fault != "":
+		return s.flaw()
+	case f != nil:
+		return f
+	case !object:
+		return &flaw{ReasonSyntax, "neither an envelope nor an event"}
+	case !found:
+		return d.bare(s)
+	case len(d.out.Events)+len(d.out.Bad) == 0:
+		return &flaw{ReasonNoEvents, "the envelope is empty"}
 	}
 	return nil
 }
 
-// Details returns the whole of e. Of a received event it decodes the JSON each time.
+// envelope reads an object and the events in it, and tells whether it is an envelope.
+func (d *decoder) envelope(s *scanner[[]byte]) (found bool, f *flaw) {
+	for more := s.open('}', 1); more; more = s.next('}') {
+		if s.key(inEnvelope) != fieldEvents {
+			s.begin()
+			s.value(1)
+			continue
+		}
+		found, d.out = true, Decoded{}
+		switch s.peek() {
+		case '[':
+			if f = d.events(s); f != nil && f.reason == ReasonTooMany {
+				return true, f
+			}
+		default:
+			f = nil
+			if s.peek() != 'n' {
+				f = &flaw{ReasonSyntax, "events is not an array"}
+			}
+			s.value(1)
+		}
+	}
+	return found, f
+}
+
+// events reads the array of events.
+func (d *decoder) events(s *scanner[[]byte]) *flaw {
+	count := 0
+	for more := s.open(']', 2); more; more = s.next(']') {
+		if count++; count > d.maxEvents {
+			return &flaw{ReasonTooMany, fmt.Sprintf("more than %d events", d.maxEvents)}
+		}
+		d.event(s)
+	}
+	return nil
+}
+
+// event reads one event and keeps it as what it is.
+func (d *decoder) event(s *scanner[[]byte]) {
+	start := s.pos
+	e, f := readEvent(s)
+	if s.fault != "" {
+		return // the whole body goes
+	}
+	if size := s.pos - start; f == nil && size > d.maxEventBytes {
+		f = &flaw{ReasonTooLarge, fmt.Sprintf("an event of %d bytes; the limit is %d", size, d.maxEventBytes)}
+	}
+	if f != nil {
+		d.quarantine(d.body[start:s.pos], f)
+		return
+	}
+	e.Provenance = d.provenance
+	d.out.Events = append(d.out.Events, e)
+	d.out.Redacted += s.redacted
+}
+
+// bare reads the body again, as a single event.
+func (d *decoder) bare(s *scanner[[]byte]) *flaw {
+	s.pos, s.from = 0, 0
+	s.space()
+	d.event(s)
+	if s.spans[fieldAction].kind == spanAbsent && s.spans[fieldTarget].kind == spanAbsent {
+		return &flaw{ReasonNoEvents, "neither an envelope nor an event"}
+	}
+	return nil
+}
+
+// quarantine keeps a copy of what is not an event, without the credentials in it.
+func (d *decoder) quarantine(text []byte, f *flaw) {
+	kept, redacted := redact(text[:min(len(text), MaxQuarantinedBody)])
+	d.out.Redacted += redacted
+	d.out.Bad = append(d.out.Bad, Quarantined{
+		Reason: f.reason, Detail: f.detail, Body: kept, Size: len(text), Provenance: d.provenance,
+	})
+}
+
+// redact returns a copy of text in which every string that is the value of a "user" is
+// empty, one that text ends in included, and how many that were.
+func redact(text []byte) (kept []byte, redacted int) {
+	kept = make([]byte, 0, len(text))
+	for {
+		i := bytes.Index(text, []byte(`"user"`))
+		if i < 0 {
+			return append(kept, text...), redacted
+		}
+		i += len(`"user"`)
+		value := bytes.TrimLeft(text[i:], ": \t\r\n")
+		kept = append(kept, text[:len(text)-len(value)]...)
+		text = value
+		if len(value) > 1 && value[0] == '"' && value[1] != '"' {
+			kept = append(kept, `""`...)
+			text = value[stringLen(value):]
+			redacted++
+		}
+	}
+}
+
+// stringLen is the length of the string that text begins with, which may be cut off.
+func stringLen(text []byte) int {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+// ParseEvent reads a single event object, by the same rules as [Decode] but without a
+// limit on its size. What [Event.AppendJSON] gave comes back without a copy: the event
+// keeps raw.
+func ParseEvent(raw string) (*Event, error) {
+	s := scanner[string]{src: raw}
+	s.space()
+	e, f := readEvent(&s)
+	s.end()
+	if s.fault != "" {
+		f = s.flaw()
+	}
+	if f != nil {
+		return nil, fmt.Errorf("parse event: %w", f)
+	}
+	return e, nil
+}
+
+// UnmarshalJSON is [ParseEvent] for encoding/json. It leaves e.Provenance alone.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	parsed, err := ParseEvent(string(data))
+	if err != nil {
+		return err
+	}
+	parsed.Provenance = e.Provenance
+	*e = *parsed
+	return nil
+}
+
+// Details returns the whole of e. Of a received event it decodes the JSON each time it is
+// called; the error is that of encoding/json, and what could be decoded comes with it.
 func (e *Event) Details() (Details, error) {
 	if e.details != nil {
 		return *e.details, nil
 	}
-	if e.raw == "" {
-		var d Details
-		d.Target.MediaType, d.Target.Digest = e.MediaType, e.Digest
-		d.Target.Repository, d.Target.Tag = e.Repository, e.Tag
-		d.Request.Method, d.Actor.Name = e.Method, e.Actor
-		return d, nil
-	}
 	var w wireEvent
-	if err := json.Unmarshal([]byte(e.raw), &w); err != nil {
-		return Details{}, fmt.Errorf("decode details of event %q: %w", e.ID, err)
-	}
-	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source}, nil
-}
-
-// Fingerprint hashes the wire form of e, to tell whether two events with the same id have
-// the same content. It is stable for one seed, thus within one process.
-func (e *Event) Fingerprint(seed maphash.Seed) uint64 {
+	var err error
 	if e.raw != "" {
-		return maphash.String(seed, e.raw)
+		if err = json.Unmarshal([]byte(e.raw), &w); err != nil {
+			err = fmt.Errorf("decode details of event %q: %w", e.ID, err)
+		}
 	}
-	return maphash.Bytes(seed, e.AppendJSON(nil))
+	// What filters saw is what everybody sees, also of repeated members.
+	w.Target.Repository, w.Target.Tag = e.Repository, e.Tag
+	w.Target.Digest, w.Target.MediaType = e.Digest, e.MediaType
+	w.Actor.Name, w.Request.Method = e.Actor, e.Method
+	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source}, err
 }
