@@ -35,7 +35,7 @@ func modules() map[string]permission {
 		"modernc.org/sqlite":                      {[]string{"sinks/journal"}, "the journal is the only durable store"},
 		"golang.org/x/sys":                        {[]string{"sinks/journal", "cmd/..."}, "locks and file systems"},
 		"github.com/nats-io/nats.go":              {[]string{"sinks/jetstream"}, "clustering is JetStream's job, and only there"},
-		"github.com/docker/go-events":             {[]string{"notifications/compat"}, "the ancestor's sinks are met in one place"},
+		"github.com/docker/go-events":             {[]string{"notifications/compat", "cmd/dev/bench"}, "the ancestor's sinks are met in one place, and measured in another"},
 		"github.com/distribution/distribution/v3": {[]string{"notifications/distribution", "cmd/dev/bench", "examples/..."}, "an adapter and an oracle, never a part of what we ship"},
 		"oras.land/oras-go/v2":                    {[]string{"notifications/registry", "endpoints/mirror"}, "talking to registries is theirs"},
 		"github.com/redis/go-redis/v9":            {[]string{"notifications/observer/cache"}, "the shared cache"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,7 +28,8 @@ func (d *dev) goTest(ctx context.Context, args []string) error {
 	fmt.Fprintf(d.out, "go test %s\n", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
 	cmd.Dir = d.root
-	cmd.Stderr = d.out
+	var complaints bytes.Buffer // of go itself; the packages' go into the events
+	cmd.Stderr = &complaints
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	events, err := cmd.StdoutPipe()
@@ -40,6 +42,7 @@ func (d *dev) goTest(ctx context.Context, args []string) error {
 	r := newTestReport(d.out)
 	readErr := r.read(events)
 	runErr := cmd.Wait()
+	d.out.Write(complaints.Bytes())
 	d.tests.passed += r.passed
 	d.tests.failed += r.failed
 	d.tests.skipped += r.skipped
