@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regcast/regcast/config"
+)
+
+func newCheckCommand() *cobra.Command {
+	var file string
+	var noSecrets bool
+	cmd := &cobra.Command{
+		Use:     "check",
+		GroupID: groupConfig,
+		Short:   "Validate a configuration file",
+		Long: `check reads a configuration file as "serve" would and prints everything that is wrong
+with it, each problem on one line with its file, line and key. Nothing is started and
+no endpoint is contacted. Warnings are about what is allowed and probably not meant.
+
+It ends with 0 if "serve" would accept the file, else with 2.`,
+		Example: `  regcast check
+  regcast check --config /etc/regcast/regcast.toml
+  regcast check --config regcast.toml --no-secrets   # in CI, where the files of secrets are not`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			found := findConfig(file)
+			if found == "" {
+				return usagef("there is no ./regcast.toml and no /etc/regcast/regcast.toml: name a file with --config, or write one with regcast init")
+			}
+			return check(cmd, found, noSecrets)
+		},
+	}
+	addConfigFlag(cmd, &file)
+	cmd.Flags().BoolVar(&noSecrets, "no-secrets", false, "do not look for the files that the configuration names")
+	return cmd
+}
+
+// check prints warnings and, if there are no problems, one line of good news. Problems
+// are its error.
+func check(cmd *cobra.Command, file string, noSecrets bool) error {
+	data, err := config.Read(file)
+	if err != nil {
+		return usageError{err}
+	}
+	cfg, err := config.Parse(data, file)
+	problems, _ := errors.AsType[config.Problems](err)
+	if cfg == nil {
+		return err
+	}
+	warnings := cfg.Warnings()
+	if !noSecrets {
+		missing, open := cfg.CheckFiles()
+		problems, warnings = append(problems, missing...), append(warnings, open...)
+	}
+	warnings.Sort()
+	for _, w := range warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+	}
+	if len(problems) > 0 {
+		problems.Sort()
+		return problems
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d endpoint(s)\n", file, len(cfg.Endpoints))
+	return err
+}
