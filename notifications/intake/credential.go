@@ -7,10 +7,22 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/regcast/regcast/notifications"
 )
 
 // maxSender bounds, in bytes, the name of a sender.
 const maxSender = 255
+
+// admits tells whether r may hand in events, as far as tokens decide: a client certificate
+// is demanded, or not, by the server.
+func (h *Handler) admits(r *http.Request) bool {
+	if h.opts.Tokens == nil {
+		return true
+	}
+	tokens, anonymous := h.opts.Tokens()
+	return anonymous || authorized(r.Header.Get("Authorization"), tokens)
+}
 
 // authorized tells whether the value of an Authorization header brings one of tokens. It
 // takes the same time whichever token it is, and however much of one is right.
@@ -60,9 +72,13 @@ func (h *Handler) sender(r *http.Request) string {
 			return cert.DNSNames[0][:min(len(cert.DNSNames[0]), maxSender)]
 		}
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	addr := r.RemoteAddr
+	if len(h.opts.TrustedProxies) > 0 {
+		addr = notifications.RequestOf("", r, h.opts.TrustedProxies...).Addr
+	}
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return r.RemoteAddr
+		return addr // an address alone, as a proxy reports it
 	}
 	return host
 }

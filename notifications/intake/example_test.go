@@ -28,7 +28,7 @@ func (printer) Record(_ context.Context, events []*notifications.Event, bad []no
 
 func ExampleNewHandler() {
 	h := intake.NewHandler(printer{}, &intake.Options{
-		Tokens: func() []string { return []string{"s3cret"} },
+		Tokens: func() ([]string, bool) { return []string{"s3cret"}, false },
 	})
 	server := httptest.NewServer(h)
 	defer server.Close()
@@ -62,7 +62,7 @@ func ExampleNewHandler() {
 
 func ExampleNewServer() {
 	h := intake.NewHandler(printer{}, nil)
-	server := intake.NewServer(h, nil)
+	server := intake.NewServer(h)
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -38,14 +38,15 @@ type Options struct {
 	MaxEvents   int // events in one envelope, DefaultMaxEvents; more are quarantined
 	MaxBuffered int // bytes of all larger bodies being handled at a time, DefaultMaxBuffered; past it the answer is 503
 
-	// Tokens returns the credentials of which a request must bring one; nil lets
-	// everybody in that the server lets in. It is called for each request and must be
-	// quick and safe for concurrent use. While it returns none, nobody is let in.
+	// Tokens returns the credentials of which a request must bring one, unless anonymous
+	// requests are allowed too. It is called for each request, so that tokens can be
+	// rotated; it must be quick and safe for concurrent use. Without any token, and not
+	// anonymous, nobody is let in. A nil Tokens lets everybody in.
 	//
 	// A sender brings a token as "Authorization: Bearer TOKEN"; as the password of basic
 	// authentication, for senders that only know a URL; or as the whole value of
 	// Authorization, for senders with a free-form header.
-	Tokens func() []string
+	Tokens func() (tokens []string, anonymous bool)
 
 	// TrustedProxies are believed when they report a client's address in a header.
 	TrustedProxies []netip.Prefix
@@ -116,7 +117,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, http.StatusMethodNotAllowed, "events are sent with POST")
 	case h.refusing.Load():
 		h.unavailable(w, "stopping")
-	case h.opts.Tokens != nil && !authorized(r.Header.Get("Authorization"), h.opts.Tokens()):
+	case !h.admits(r):
 		w.Header().Set("WWW-Authenticate", `Bearer realm="regcast intake"`)
 		h.refuse(w, http.StatusUnauthorized, "a token is needed: Authorization: Bearer TOKEN")
 	default:
