@@ -2,7 +2,6 @@ package notifications
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -82,8 +81,9 @@ func (b *Bridge) WithURLs(urls URLBuilder) *Bridge {
 //
 // A method of the Listener returns the error of the sink as it is, and then the sink may
 // or may not have the event. An event whose URL cannot be built is written without one,
-// and the error says so if the sink had none. What is no event is an error and not
-// written: a manifest without payload or media type, an empty tag, a digest that is none.
+// and the error says so if the sink had none. What receivers could not read as an event
+// is an error and not written: a manifest without payload or media type, a tag or digest
+// that does not parse.
 func (b *Bridge) For(actor ActorRecord, request RequestRecord) Listener {
 	return &bridgeListener{bridge: b, actor: actor, request: request}
 }
@@ -123,8 +123,8 @@ func (l *bridgeListener) BlobDeleted(ctx context.Context, repo reference.Named, 
 }
 
 func (l *bridgeListener) TagDeleted(ctx context.Context, repo reference.Named, tag string) error {
-	if tag == "" {
-		return errors.New("deleted tag: no name") // its event would say that the repository was deleted
+	if !isTag(tag) { // with an empty one, the event would say that the repository was deleted
+		return notA("tag", tag)
 	}
 	return l.deleted(ctx, Target{Repository: repo.Name(), Tag: tag})
 }
@@ -136,6 +136,9 @@ func (l *bridgeListener) RepositoryDeleted(ctx context.Context, repo reference.N
 // manifest makes the event of a push or pull. The digest is that of the payload's bytes,
 // whatever the client called them.
 func (l *bridgeListener) manifest(ctx context.Context, action string, repo reference.Named, m Manifest, tag string) error {
+	if tag != "" && !isTag(tag) {
+		return notA("tag", tag)
+	}
 	target := Target{Repository: repo.Name(), Tag: tag}
 	if !l.wanted(action, &target) {
 		return nil
@@ -145,7 +148,7 @@ func (l *bridgeListener) manifest(ctx context.Context, action string, repo refer
 		return fmt.Errorf("reading a manifest of %s: %w", target.Repository, err)
 	}
 	if mediaType == "" {
-		return fmt.Errorf("manifest of %s: no media type", target.Repository)
+		return notA("media type", mediaType)
 	}
 	target.MediaType = mediaType
 	if !l.wanted(action, &target) {
@@ -161,6 +164,9 @@ func (l *bridgeListener) manifest(ctx context.Context, action string, repo refer
 
 // blob makes the event of a push, a pull or, with from, a mount.
 func (l *bridgeListener) blob(ctx context.Context, action string, repo reference.Named, blob v1.Descriptor, from reference.Named) error {
+	if !isDigest(string(blob.Digest)) {
+		return notA("digest", string(blob.Digest))
+	}
 	target := Target{Descriptor: blob, Repository: repo.Name()}
 	if target.MediaType == "" {
 		target.MediaType = mediaTypeBlob
@@ -175,8 +181,8 @@ func (l *bridgeListener) blob(ctx context.Context, action string, repo reference
 }
 
 func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
-	if dgst == "" {
-		return errors.New("deleted manifest or blob: no digest") // as for a tag
+	if !isDigest(string(dgst)) {
+		return notA("digest", string(dgst))
 	}
 	target := Target{Repository: repo.Name()}
 	target.Digest = dgst
@@ -194,20 +200,20 @@ func (l *bridgeListener) deleted(ctx context.Context, target Target) error {
 func (l *bridgeListener) writeContent(ctx context.Context, action string, repo reference.Named, target Target,
 	build func(URLBuilder, reference.Canonical) (string, error),
 ) error {
-	ref, err := reference.WithDigest(repo, target.Digest)
-	if err != nil {
-		return fmt.Errorf("digest %q in %s: %w", target.Digest, target.Repository, err)
-	}
+	var noURL error
 	if urls := l.bridge.opts.URLs; urls != nil {
-		target.URL, err = build(urls, ref)
+		ref, err := reference.WithDigest(repo, target.Digest)
+		if err == nil {
+			target.URL, err = build(urls, ref)
+		}
+		if err != nil {
+			noURL = fmt.Errorf("building the url of %s in %s: %w", target.Digest, target.Repository, err)
+		}
 	}
-	if werr := l.write(ctx, action, target); werr != nil {
-		return werr
+	if err := l.write(ctx, action, target); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("building the url of %s: %w", ref, err)
-	}
-	return nil
+	return noURL
 }
 
 func (l *bridgeListener) write(ctx context.Context, action string, target Target) error {
@@ -240,3 +246,6 @@ func (l *bridgeListener) wanted(action string, target *Target) bool {
 	}
 	return Wants(l.bridge.dst, e)
 }
+
+// notA says that an operation cannot be an event, because receivers could not read it.
+func notA(what, s string) error { return fmt.Errorf("not a %s: %s", what, excerpt(s)) }
