@@ -77,7 +77,7 @@ func (d *decoder) document(s *scanner[[]byte]) *flaw {
 	switch {
 	case f != nil && f.reason == ReasonTooMany:
 		return f // the rest was not read
-	case s.fault != "":
+	case s.fault != noFault:
 		return s.flaw()
 	case f != nil:
 		return f
@@ -132,7 +132,7 @@ func (d *decoder) events(s *scanner[[]byte]) *flaw {
 func (d *decoder) event(s *scanner[[]byte]) {
 	start := s.pos
 	e, f := readEvent(s)
-	if s.fault != "" {
+	if s.fault != noFault {
 		return // the whole body goes
 	}
 	if size := s.pos - start; f == nil && size > d.maxEventBytes {
@@ -209,7 +209,7 @@ func ParseEvent(raw string) (*Event, error) {
 	s.space()
 	e, f := readEvent(&s)
 	s.end()
-	if s.fault != "" {
+	if s.fault != noFault {
 		f = s.flaw()
 	}
 	if f != nil {

@@ -66,7 +66,9 @@ func hostile() []hostileBody {
 	nested := func(n int) string {
 		return `{"id":"1","action":"push","target":{"repository":"a"},"x":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}`
 	}
-	with := func(member string) string { return `{"id":"1","action":"push","target":{"repository":"a",` + member + `}}` }
+	with := func(member string) string {
+		return `{"id":"1","action":"push","target":{"repository":"a",` + member + `}}`
+	}
 	return []hostileBody{
 		{"empty", "", 0, one(notifications.ReasonSyntax)},
 		{"space", " \n", 0, one(notifications.ReasonSyntax)},

@@ -2,6 +2,7 @@ package notifications
 
 import (
 	"encoding/json"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -16,6 +17,42 @@ const (
 // text is what a scanner reads: a body as it came, or an event as it was stored.
 type text interface{ string | []byte }
 
+// A fault is a reason why something is not JSON. It is a number and not a string so that
+// a scanner points at nothing but its input and output and can live on the stack.
+type fault uint8
+
+const (
+	noFault fault = iota
+	faultTrailing
+	faultDepth
+	faultComma
+	faultName
+	faultColon
+	faultEscape
+	faultControl
+	faultString
+	faultLiteral
+	faultValue
+	faultDigit
+)
+
+func (f fault) String() string {
+	return [...]string{
+		"",
+		"something follows the end",
+		"nested too deeply",
+		"a comma or the end of the object or array is missing",
+		"a name in quotes is missing",
+		"a colon is missing",
+		"no such escape",
+		"a control character in a string",
+		"a string does not end",
+		"no such literal",
+		"a value is missing",
+		"a digit is missing",
+	}[f]
+}
+
 // A scanner reads JSON once, from left to right. On its way it checks the grammar of RFC
 // 8259, copies everything but white space, and notes where the values of the fields of an
 // Event are. After a failure it stands at the end of src, where nothing but failing can
@@ -26,7 +63,7 @@ type scanner[T text] struct {
 	from int    // what of src is not in out yet begins here
 	out  []byte // the compact form of the value begun last, up to from
 
-	fault   string // why src is not JSON, "" as long as it is
+	fault   fault // why src is not JSON, noFault as long as it is
 	faultAt int
 
 	// Of the event begun last:
@@ -58,15 +95,28 @@ func (s *scanner[T]) compact(start int) string {
 // offset is where the next byte goes in the compact form.
 func (s *scanner[T]) offset() int { return len(s.out) + s.pos - s.from }
 
-// flush copies what was read and not copied yet.
+// flush copies what was read and not copied yet. (It is not an append because that would
+// have the compiler move the first out to the heap.)
 func (s *scanner[T]) flush() {
-	s.out = append(s.out, s.src[s.from:s.pos]...)
+	length := len(s.out)
+	s.reserve(s.pos - s.from)
+	s.out = s.out[:s.offset()]
+	copy(s.out[length:], s.src[s.from:s.pos])
 	s.from = s.pos
 }
 
+// reserve makes room for n more bytes in out.
+func (s *scanner[T]) reserve(n int) {
+	if cap(s.out)-len(s.out) < n {
+		larger := make([]byte, len(s.out), 2*cap(s.out)+n)
+		copy(larger, s.out)
+		s.out = larger
+	}
+}
+
 // fail notes the first reason why src is not JSON.
-func (s *scanner[T]) fail(why string) {
-	if s.fault == "" {
+func (s *scanner[T]) fail(why fault) {
+	if s.fault == noFault {
 		s.fault, s.faultAt = why, s.pos
 	}
 	s.pos = len(s.src)
@@ -106,7 +156,7 @@ func (s *scanner[T]) skipSpace() {
 func (s *scanner[T]) end() {
 	s.space()
 	if s.pos < len(s.src) {
-		s.fail("something follows the end")
+		s.fail(faultTrailing)
 	}
 }
 
@@ -115,7 +165,7 @@ func (s *scanner[T]) open(closing byte, depth int) bool {
 	if depth > maxDepth {
 		s.tooDeep = true
 		if depth > maxRecursion {
-			s.fail("nested too deeply")
+			s.fail(faultDepth)
 			return false
 		}
 	}
@@ -139,7 +189,7 @@ func (s *scanner[T]) next(closing byte) bool {
 	case closing:
 		s.pos++
 	default:
-		s.fail("a comma or the end of the object or array is missing")
+		s.fail(faultComma)
 	}
 	return false
 }
@@ -181,7 +231,7 @@ func (s *scanner[T]) object(in record, depth int) {
 // key reads a member's name and the colon and says which field of in it is.
 func (s *scanner[T]) key(in record) field {
 	if s.peek() != '"' {
-		s.fail("a name in quotes is missing")
+		s.fail(faultName)
 		return noField
 	}
 	start := s.pos
@@ -189,7 +239,7 @@ func (s *scanner[T]) key(in record) field {
 	end := s.pos
 	s.space()
 	if s.peek() != ':' {
-		s.fail("a colon is missing")
+		s.fail(faultColon)
 		return noField
 	}
 	s.pos++
@@ -213,7 +263,9 @@ func (s *scanner[T]) member(f field, depth int) {
 	}
 	c := s.peek()
 	if in := f.record(); in != inNothing {
-		s.forget(in)
+		if s.spans[f].kind != spanAbsent {
+			s.forget(in)
+		}
 		if c == '{' {
 			s.spans[f] = span{kind: spanRecord}
 			s.object(in, depth+1)
@@ -275,28 +327,24 @@ func (s *scanner[T]) cut(start int) {
 
 // str reads a string and tells whether it has escapes.
 func (s *scanner[T]) str() (escaped bool) {
-	i := s.pos + 1
-	for i < len(s.src) {
-		c := s.src[i]
-		switch {
+	for i := plainEnd(s.src, s.pos+1); i < len(s.src); i = plainEnd(s.src, i) {
+		switch c := s.src[i]; {
 		case c == '"':
 			s.pos = i + 1
 			return escaped
 		case c == '\\':
-			escaped = true
 			n := escapeLen(s.src[i:min(i+6, len(s.src))])
 			if n == 0 {
 				s.pos = i
-				s.fail("no such escape")
+				s.fail(faultEscape)
 				return escaped
 			}
+			escaped = true
 			i += n
 		case c < ' ':
 			s.pos = i
-			s.fail("a control character in a string")
+			s.fail(faultControl)
 			return escaped
-		case c < utf8.RuneSelf:
-			i++
 		default:
 			r, n := utf8.DecodeRuneInString(string(s.src[i:min(i+utf8.UTFMax, len(s.src))]))
 			if r == utf8.RuneError && n == 1 {
@@ -305,8 +353,33 @@ func (s *scanner[T]) str() (escaped bool) {
 			i += n
 		}
 	}
-	s.fail("a string does not end")
+	s.fail(faultString)
 	return escaped
+}
+
+// plainEnd returns where, from i on, the first byte is that does not stand for itself in
+// a string: a quote, a backslash, a control character or one that is not ASCII.
+//
+// It looks at eight bytes at once, as the lanes of one word, of which special has the
+// highest bit set where the byte is such a one. A borrow can set it wrongly only in a lane
+// behind another that is special, and only the first counts.
+func plainEnd[T text](src T, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(src); i += 8 {
+		b := src[i : i+8]
+		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		special := (w - ones*' ') | (w ^ ones*'"' - ones) | (w ^ ones*'\\' - ones) | w
+		if special &= high; special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
+	}
+	for ; i < len(src); i++ {
+		if c := src[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return i
 }
 
 // escapeLen returns the length of the escape that seq begins with, 0 if it is none.
@@ -344,7 +417,7 @@ func unquote(quoted string) string {
 func (s *scanner[T]) literal(word string) {
 	end := s.pos + len(word)
 	if end > len(s.src) || string(s.src[s.pos:end]) != word {
-		s.fail("no such literal")
+		s.fail(faultLiteral)
 		return
 	}
 	s.pos = end
@@ -361,7 +434,7 @@ func (s *scanner[T]) number() {
 	case isDigit(c):
 		s.digits()
 	default:
-		s.fail("a value is missing")
+		s.fail(faultValue)
 		return
 	}
 	if s.peek() == '.' {
@@ -384,6 +457,6 @@ func (s *scanner[T]) digits() {
 		s.pos++
 	}
 	if s.pos == start {
-		s.fail("a digit is missing")
+		s.fail(faultDigit)
 	}
 }

@@ -34,7 +34,7 @@ func readEvent[T text](s *scanner[T]) (*Event, *flaw) {
 	}
 	s.object(inEvent, 1)
 	switch {
-	case s.fault != "":
+	case s.fault != noFault:
 		return nil, s.flaw()
 	case s.notUTF8:
 		return nil, &flaw{ReasonSyntax, "not UTF-8"}
@@ -192,7 +192,7 @@ func isTag(tag string) bool {
 func isDigest(s string) bool {
 	if hex, ok := strings.CutPrefix(s, "sha256:"); ok {
 		for i := 0; i < len(hex); i++ {
-			if !isHex(hex[i]) || hex[i] < 'a' && !isDigit(hex[i]) {
+			if c := hex[i]; !isDigit(c) && (c < 'a' || c > 'f') {
 				return false
 			}
 		}
