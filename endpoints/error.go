@@ -1,0 +1,147 @@
+package endpoints
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A DeliveryError says why an attempt was not accepted. It holds no secret.
+type DeliveryError struct {
+	URL         string       // as far as it may be shown
+	Class       Class        // what it means for the batch and the endpoint
+	Status      int          // of the answer; 0 without one
+	Fault       Fault        // why there was no answer; "" with one
+	Location    string       // where a redirect points to, as far as it may be shown
+	Excerpt     []byte       // the beginning of the answer's body, at most sinks.MaxExcerpt, secrets blotted out
+	Certificate *Certificate // of a server that could not be verified
+	Err         error        // the cause, when there was no answer
+
+	wait time.Duration // of Retry-After, capped; 0 without
+}
+
+// A Certificate names what a server showed.
+type Certificate struct {
+	Subject  string
+	NotAfter time.Time
+}
+
+// Error says where, and what was answered or why nothing was.
+func (e *DeliveryError) Error() string { return "delivering to " + e.URL + ": " + e.reason() }
+
+// reason is the error without the place.
+func (e *DeliveryError) reason() string {
+	switch {
+	case e.Status != 0 && e.Location != "":
+		return "answered " + statusText(e.Status) + " to " + e.Location
+	case e.Status != 0:
+		return "answered " + statusText(e.Status)
+	case e.Certificate != nil:
+		return fmt.Sprintf("%v (certificate of %q, valid until %s)",
+			e.Err, e.Certificate.Subject, e.Certificate.NotAfter.UTC().Format(time.RFC3339))
+	default:
+		return e.Err.Error()
+	}
+}
+
+// Unwrap returns the cause.
+func (e *DeliveryError) Unwrap() error { return e.Err }
+
+// RetryAfter is the least time to wait that the receiver asked for, 0 if it did not.
+func (e *DeliveryError) RetryAfter() time.Duration { return e.wait }
+
+// Permanent tells whether this batch will never be accepted.
+func (e *DeliveryError) Permanent() bool { return e.Class.Permanent() }
+
+// Code is the status, or the fault where there was no answer: a metric label.
+func (e *DeliveryError) Code() string {
+	if e.Status != 0 {
+		return strconv.Itoa(e.Status)
+	}
+	return string(e.Fault)
+}
+
+// A Class says what a failed attempt means.
+type Class uint8
+
+// The classes. The comment says whose fault it is and what the policy makes of it.
+const (
+	Transient   Class = iota // the endpoint's for now: the same batch again
+	Throttled                // too much at once: pause the endpoint
+	Rejected                 // the event's: once more, then a dead letter
+	Dropped                  // the event's, by Options.DropOn: a dead letter
+	Aborted                  // the event's, by "webhook-delivery: abort-message": a dead letter
+	TooLarge                 // the batch's: split it, a single event is a dead letter
+	Auth                     // the endpoint's: hold until the credential is right
+	Misdirected              // the endpoint's: hold until URL or format are right
+	Untrusted                // the endpoint's: hold until its certificate is right
+	Gone                     // the endpoint's, for good: disable it
+	Canceled                 // nobody's: the caller gave up
+)
+
+// String returns a short word for logs.
+func (c Class) String() string {
+	switch c {
+	case Transient:
+		return "transient"
+	case Throttled:
+		return "throttled"
+	case Rejected:
+		return "rejected"
+	case Dropped:
+		return "dropped"
+	case Aborted:
+		return "aborted"
+	case TooLarge:
+		return "too_large"
+	case Auth:
+		return "auth"
+	case Misdirected:
+		return "misdirected"
+	case Untrusted:
+		return "untrusted"
+	case Gone:
+		return "gone"
+	case Canceled:
+		return "canceled"
+	default:
+		return "unknown"
+	}
+}
+
+// Permanent tells whether a batch that met an error of this class will never be
+// accepted: because of itself, or because the endpoint is gone.
+func (c Class) Permanent() bool {
+	switch c {
+	case Rejected, Dropped, Aborted, TooLarge, Gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// A Fault says why there was no answer: a short fixed word, a metric label.
+type Fault string
+
+// The faults.
+const (
+	FaultTimeout   Fault = "timeout"   // no answer in time; the receiver may have got the batch
+	FaultConnect   Fault = "connect"   // no connection: refused, unreachable, or not in time
+	FaultReset     Fault = "reset"     // the connection broke before the answer
+	FaultDNS       Fault = "dns"       // the name has no address, or nobody could say
+	FaultTLS       Fault = "tls"       // the server's certificate could not be verified
+	FaultHandshake Fault = "handshake" // TLS could not be agreed on
+	FaultProxy     Fault = "proxy"     // the egress proxy refused
+	FaultProtocol  Fault = "protocol"  // the answer was not HTTP
+	FaultSecret    Fault = "secret"    // a secret could not be read, or is of no use
+	FaultCanceled  Fault = "canceled"  // the caller gave up
+	FaultLocal     Fault = "local"     // a built-in endpoint could not write
+)
+
+// Faults lists every [Fault], so that metrics can start at zero.
+func Faults() []Fault {
+	return []Fault{
+		FaultTimeout, FaultConnect, FaultReset, FaultDNS, FaultTLS, FaultHandshake,
+		FaultProxy, FaultProtocol, FaultSecret, FaultCanceled, FaultLocal,
+	}
+}
