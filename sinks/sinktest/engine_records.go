@@ -1,0 +1,201 @@
+package sinktest
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/sinks"
+)
+
+var recordsTests = []engineTest{
+	{name: "dead letters/kept whole", run: testDeadLetter},
+	{name: "dead letters/list, count, drop", run: testDeadLetters},
+	{name: "quarantine", run: testQuarantine},
+	{name: "state", run: testState},
+}
+
+func testDeadLetter(tr *trial) {
+	c := tr.cursor("c", nil)
+	tr.push(0, 2)
+	d := tr.claim(c, 2)[1]
+	first := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	want := sinks.DeadLetter{
+		Reason: sinks.DeadTooLarge, Event: d.Event, Attempts: 7, FirstAttempt: first, LastAttempt: first.Add(time.Hour),
+		Status: 413, Error: "413 Request Entity Too Large", Excerpt: []byte("no\n"), Count: 1,
+	}
+	before := time.Now().Add(-time.Second)
+	letter := want
+	tr.must(c.Settle(sinks.Settlement{Sequence: d.Sequence, Outcome: sinks.DeadLettered, Dead: &letter}))
+	got := tr.dead(sinks.DeadQuery{}, 1)[0]
+	if got.ID == 0 || got.Cursor != "c" || got.Sequence != d.Sequence || got.Buried.Before(before) {
+		tr.Errorf("ID %d, cursor %q, sequence %d, buried %v", got.ID, got.Cursor, got.Sequence, got.Buried)
+	}
+	if got.Event == nil || !bytes.Equal(got.Event.AppendJSON(nil), want.Event.AppendJSON(nil)) {
+		tr.Errorf("event %+v, want %+v", got.Event, want.Event)
+	}
+	if got.Reason != want.Reason || got.Attempts != want.Attempts || !got.FirstAttempt.Equal(want.FirstAttempt) ||
+		!got.LastAttempt.Equal(want.LastAttempt) || got.Status != want.Status || got.Error != want.Error ||
+		!bytes.Equal(got.Excerpt, want.Excerpt) || got.Count != 1 || got.Last != 0 {
+		tr.Errorf("came back as %+v, want %+v", got, want)
+	}
+	if info := tr.info("c"); info.Totals[sinks.DeadLettered] != 1 || info.Pending != 1 {
+		tr.Errorf("%+v, want one dead and one pending", info)
+	}
+}
+
+// dead returns the dead letters that q selects, once they are want: they become visible
+// with the commit of their settlements.
+func (tr *trial) dead(q sinks.DeadQuery, want int) (found []sinks.DeadLetter) {
+	tr.Helper()
+	tr.eventually(func() bool {
+		var err error
+		found, err = tr.engine.DeadLetters(tr.Context(), q)
+		tr.must(err)
+		return len(found) >= want
+	}, "dead letters as expected")
+	if len(found) != want {
+		tr.Fatalf("%d dead letters, want %d", len(found), want)
+	}
+	return found
+}
+
+func testDeadLetters(tr *trial) {
+	ctx := tr.Context()
+	tr.push(0, 6)
+	for _, name := range []string{"c", "d"} {
+		c := tr.cursor(name, fromOldest)
+		for i, d := range tr.claim(c, 3) {
+			reason := sinks.DeadRejected
+			if i == 1 {
+				reason = sinks.DeadExpired
+			}
+			tr.must(c.Settle(sinks.Settlement{Sequence: d.Sequence, Outcome: sinks.DeadLettered, Dead: &sinks.DeadLetter{Reason: reason, Event: d.Event, Count: 1}}))
+		}
+	}
+	list := func(q sinks.DeadQuery) (ids []uint64) {
+		tr.Helper()
+		dead, err := tr.engine.DeadLetters(ctx, q)
+		tr.must(err)
+		for _, d := range dead {
+			ids = append(ids, d.ID)
+		}
+		return ids
+	}
+	tr.dead(sinks.DeadQuery{}, 6)
+	all := list(sinks.DeadQuery{})
+	if !slices.IsSorted(all) {
+		tr.Fatalf("dead letters %v, want them in order", all)
+	}
+	for _, test := range []struct {
+		q    sinks.DeadQuery
+		want []uint64
+	}{
+		{sinks.DeadQuery{Limit: 2}, all[:2]},
+		{sinks.DeadQuery{After: all[3]}, all[4:]},
+		{sinks.DeadQuery{Cursor: "d"}, all[3:]},
+		{sinks.DeadQuery{Reason: sinks.DeadExpired}, []uint64{all[1], all[4]}},
+		{sinks.DeadQuery{Cursor: "c", Reason: sinks.DeadRejected, After: all[0], Limit: 5}, all[2:3]},
+		{sinks.DeadQuery{Cursor: "nobody"}, nil},
+	} {
+		if got := list(test.q); !slices.Equal(got, test.want) {
+			tr.Errorf("%+v lists %v, want %v", test.q, got, test.want)
+		}
+	}
+	count, err := tr.engine.DeadCount(ctx, "c")
+	tr.must(err)
+	if count[sinks.DeadRejected] != 2 || count[sinks.DeadExpired] != 1 {
+		tr.Errorf("counted %v, want 2 rejected, 1 expired", count)
+	}
+	n, err := tr.engine.DropDead(ctx, all[0], all[4], 1<<40)
+	if err != nil || n != 2 {
+		tr.Errorf("dropped %d, %v; want 2", n, err)
+	}
+	if got, want := list(sinks.DeadQuery{}), []uint64{all[1], all[2], all[3], all[5]}; !slices.Equal(got, want) {
+		tr.Errorf("left %v, want %v", got, want)
+	}
+	if info := tr.info("c"); info.Totals[sinks.DeadLettered] != 3 {
+		tr.Errorf("dropping a dead letter changed the totals: %+v", info)
+	}
+}
+
+func testQuarantine(tr *trial) {
+	ctx := tr.Context()
+	received := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range 5 {
+		_, err := tr.engine.Record(ctx, nil, []notifications.Quarantined{{
+			Reason: notifications.ReasonSyntax, Body: []byte{byte(i)}, Size: -1, Received: received,
+		}})
+		tr.must(err)
+	}
+	list := func(after uint64, limit int) (ids []uint64) {
+		tr.Helper()
+		bad, err := tr.engine.Quarantined(ctx, after, limit)
+		tr.must(err)
+		for _, q := range bad {
+			if !q.Received.Equal(received) || q.Size != -1 {
+				tr.Errorf("body came back as %+v", q)
+			}
+			ids = append(ids, q.ID)
+		}
+		return ids
+	}
+	all := list(0, 0)
+	if len(all) != 5 || !slices.IsSorted(all) {
+		tr.Fatalf("quarantined %v, want 5 in order", all)
+	}
+	if got := list(all[1], 2); !slices.Equal(got, all[2:4]) {
+		tr.Errorf("listed %v, want %v", got, all[2:4])
+	}
+	n, err := tr.engine.DropQuarantined(ctx, all[0], all[3], 1<<40)
+	if err != nil || n != 2 {
+		tr.Errorf("dropped %d, %v; want 2", n, err)
+	}
+	if got, want := list(0, 0), []uint64{all[1], all[2], all[4]}; !slices.Equal(got, want) {
+		tr.Errorf("left %v, want %v", got, want)
+	}
+	if got := list(all[3], 0); !slices.Equal(got, all[4:]) {
+		tr.Errorf("after a dropped one: %v, want %v", got, all[4:])
+	}
+}
+
+func testState(tr *trial) {
+	ctx := tr.Context()
+	_, err := tr.engine.State(ctx, "k")
+	tr.mustBe(err, sinks.ErrNotFound, "state of an unknown key")
+	value := []byte("one")
+	tr.must(tr.engine.SetState(ctx, "endpoint/a", value))
+	value[0] = 'X'
+	tr.must(tr.engine.SetState(ctx, "endpoint/b", []byte{}))
+	tr.must(tr.engine.SetState(ctx, "job/1", bytes.Repeat([]byte{0}, sinks.MaxStateValue)))
+	tr.must(tr.engine.SetState(ctx, strings.Repeat("k", sinks.MaxStateKey), []byte("v")))
+	if got, err := tr.engine.State(ctx, "endpoint/a"); err != nil || string(got) != "one" {
+		tr.Errorf("%q, %v; want one", got, err)
+	}
+	if got, err := tr.engine.State(ctx, "endpoint/b"); err != nil || len(got) != 0 {
+		tr.Errorf("%q, %v; want an empty value", got, err)
+	}
+	keys, err := tr.engine.StateKeys(ctx, "endpoint/")
+	if err != nil || !slices.Equal(keys, []string{"endpoint/a", "endpoint/b"}) {
+		tr.Errorf("keys %v, %v", keys, err)
+	}
+	tr.must(tr.engine.SetState(ctx, "endpoint/a", []byte("two")))
+	if got, err := tr.engine.State(ctx, "endpoint/a"); err != nil || string(got) != "two" {
+		tr.Errorf("%q, %v; want two", got, err)
+	}
+	tr.must(tr.engine.SetState(ctx, "endpoint/a", nil))
+	tr.must(tr.engine.SetState(ctx, "endpoint/a", nil))
+	_, err = tr.engine.State(ctx, "endpoint/a")
+	tr.mustBe(err, sinks.ErrNotFound, "state of a deleted key")
+	if keys, err = tr.engine.StateKeys(ctx, ""); err != nil || len(keys) != 3 {
+		tr.Errorf("%d keys, %v; want 3", len(keys), err)
+	}
+	if tr.engine.SetState(ctx, "k", make([]byte, sinks.MaxStateValue+1)) == nil {
+		tr.Error("a value beyond the bound was stored")
+	}
+	if tr.engine.SetState(ctx, strings.Repeat("k", sinks.MaxStateKey+1), []byte("v")) == nil {
+		tr.Error("a key beyond the bound was stored")
+	}
+}
