@@ -53,6 +53,7 @@ edit, or carries over the notifications of a CNCF distribution registry.`,
 	)
 	root.AddCommand(
 		newCheckCommand(),
+		newInitCommand(),
 		newVersionCommand(),
 	)
 	return root
