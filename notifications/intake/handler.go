@@ -152,7 +152,13 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) {
 	}
 
 	d := h.readDistribution(r, b)
-	receipt, err := h.store(r.Context(), d, b)
+	receipt, err := h.rec.Record(r.Context(), d.Events, d.Bad)
+	if err != nil && notifications.IsPermanent(err) && len(d.Events) > 0 {
+		// The engine will never take this, and its sender would offer it for ever.
+		bad := b.quarantined(notifications.ReasonTooLarge, err.Error(), d.Events[0].Provenance)
+		d.Events, d.Bad = nil, []notifications.Quarantined{bad}
+		receipt, err = h.rec.Record(r.Context(), nil, d.Bad)
+	}
 	if err != nil {
 		h.notStored(w, r, err)
 		return
@@ -164,17 +170,6 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) {
 	h.logQuarantined(r.Context(), d.Bad)
 	acknowledge(w, receipt)
 	h.metrics.ack.Observe(time.Since(start).Seconds())
-}
-
-// store hands over what was decoded. What the engine will never take is quarantined
-// instead, since its sender would offer it for ever.
-func (h *Handler) store(ctx context.Context, d notifications.Decoded, b *body) (notifications.Receipt, error) {
-	receipt, err := h.rec.Record(ctx, d.Events, d.Bad)
-	if err == nil || !notifications.IsPermanent(err) || len(d.Events) == 0 {
-		return receipt, err
-	}
-	bad := b.quarantined(notifications.ReasonTooLarge, err.Error(), d.Events[0].Provenance)
-	return h.rec.Record(ctx, nil, []notifications.Quarantined{bad})
 }
 
 func (h *Handler) notStored(w http.ResponseWriter, r *http.Request, err error) {
