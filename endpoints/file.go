@@ -13,7 +13,10 @@ import (
 	"github.com/regcast/regcast/notifications"
 )
 
-const maxFileKeep = 1000
+const (
+	maxFileKeep = 1000
+	maxKept     = 1 << 20 // bytes of buffer kept between batches
+)
 
 // A file keeps events as JSON lines. They are on disk when send returns. When the file
 // would grow over its bound it is renamed to path.1, what had that name to path.2, and
@@ -54,7 +57,7 @@ func (l *file) send(_ context.Context, batch []*notifications.Event) (int, error
 	if err := l.append(l.buf); err != nil {
 		return 0, &DeliveryError{URL: urlFilePrefix + l.path, Class: Transient, Fault: FaultLocal, Err: err}
 	}
-	if cap(l.buf) > maxPooled {
+	if cap(l.buf) > maxKept {
 		l.buf = nil
 	}
 	return 0, nil

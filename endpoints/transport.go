@@ -49,7 +49,7 @@ func newTransport(o *Options, conf *tls.Config) *http.Transport {
 		},
 	}
 	if o.Batch.MaxEvents > 1 {
-		t.WriteBufferSize = 64 << 10 // fewer writes of a large body
+		t.WriteBufferSize = 32 << 10 // fewer writes of a large body
 	}
 	return t
 }

@@ -1,6 +1,7 @@
 package endpoints
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ const (
 // connection can be used again. A connection with more to read is closed.
 const maxDrained = 64 << 10
 
+// usualSize is more than most events have in the body of a request, in bytes.
+const usualSize = 1 << 10
+
 // A Webhook posts batches to an HTTP endpoint. It makes one attempt for each Write and
 // keeps nothing between them but connections: whoever writes decides about another.
 // It is safe for concurrent use. Who made it calls Shutdown after the last Write.
@@ -39,7 +43,6 @@ type Webhook struct {
 	rule    statusRule
 	target  atomic.Pointer[target]
 	secrets []string // of static headers, to blot out of what receivers echo
-	pool    payloadPool
 	closed  atomic.Bool
 }
 
@@ -109,17 +112,17 @@ func (w *Webhook) send(ctx context.Context, batch []*notifications.Event) (statu
 		return 0, w.secretError(Auth, fmt.Errorf("reading the authorization: %w", err))
 	}
 
-	body := w.pool.get()
-	defer w.pool.leave(body)
-	body.bytes = w.format.appendBatch(body.bytes, batch)
-
+	body := w.format.appendBatch(make([]byte, 0, len(batch)*usualSize), batch)
 	bounded, cancel := context.WithTimeoutCause(ctx, w.opts.Timeout, errTimeout)
 	defer cancel()
 	req := t.request.WithContext(bounded)
 	req.Header = requestHeader(ctx, t.request.Header, authorization)
-	req.ContentLength = int64(len(body.bytes))
-	req.Body = w.pool.body(body)
-	req.GetBody = w.pool.again(body)
+	req.ContentLength = int64(len(body))
+	// http.Transport sends headers and body in one piece if it knows the reader to be in
+	// memory. A body that would tell when its buffer can be used again costs a system
+	// call more, and far more than a new buffer.
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	req.Body, _ = req.GetBody()
 
 	// RoundTrip, not Client.Do: no redirects, no cookies, no URL in errors.
 	resp, err := w.carrier.current().RoundTrip(req)
@@ -247,20 +250,12 @@ func (w *Webhook) newTarget(raw string) (*target, error) {
 		return nil, errNotURL
 	}
 	t := &target{raw: raw, secret: w.opts.URL != nil}
-	header := http.Header{
-		"User-Agent":      {"regcast"},
-		"Content-Type":    {w.format.contentType()},
-		"Idempotency-Key": {},
-	}
-	if w.opts.Version != "" {
-		header.Set("User-Agent", "regcast/"+w.opts.Version)
-	}
+	header := w.baseHeader()
 	if u.User != nil {
 		t.secrets = append(t.secrets, userSecrets(u.User)...)
-		header.Set("Authorization", basic(u.User))
-	}
-	for name, values := range w.opts.Headers {
-		header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+		if header.Get("Authorization") == "" {
+			header.Set("Authorization", basic(u.User))
+		}
 	}
 	host := header.Get("Host")
 	header.Del("Host")
@@ -275,6 +270,22 @@ func (w *Webhook) newTarget(raw string) (*target, error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	return t, nil
+}
+
+// baseHeader returns the headers that all requests have, Host included.
+func (w *Webhook) baseHeader() http.Header {
+	h := http.Header{
+		"User-Agent":      {"regcast"},
+		"Content-Type":    {w.format.contentType()},
+		"Idempotency-Key": {},
+	}
+	if w.opts.Version != "" {
+		h.Set("User-Agent", "regcast/"+w.opts.Version)
+	}
+	for name, values := range w.opts.Headers {
+		h[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
+	return h
 }
 
 // currentTarget follows a URL that is a secret.
