@@ -17,7 +17,9 @@ import (
 // that the wire form is the input without white space.
 func FuzzDecode(f *testing.F) {
 	for _, sample := range hostile() {
-		f.Add([]byte(sample.body))
+		if len(sample.body) < 20_000 { // larger ones only slow the fuzzer down
+			f.Add([]byte(sample.body))
+		}
 	}
 	f.Add([]byte(indented))
 	f.Add([]byte(gitlabRename))

@@ -48,7 +48,8 @@ func kindNames() []string {
 	return []string{"manifest", "blob", "tag", "repository", "image"}
 }
 
-// Kind says what e happened to, by its action, media type, tag and digest.
+// Kind says what e happened to, by its action, media type, tag and digest. What a pull or
+// push does not say, and a delete by digest, is both a manifest and a blob.
 func (e *Event) Kind() Kind {
 	switch e.Action {
 	case ActionMount:
@@ -61,10 +62,10 @@ func (e *Event) Kind() Kind {
 		return KindManifest | KindImage
 	case e.MediaType != "":
 		return contentKind(e.MediaType)
-	case e.Digest != "":
+	case e.Digest != "" || KnownAction(e.Action):
 		return KindManifest | KindBlob
 	default:
-		return KindRepository
+		return KindRepository // GitLab renames one
 	}
 }
 
