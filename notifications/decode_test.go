@@ -2,7 +2,6 @@ package notifications_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -177,5 +176,3 @@ func soundNames(repository, tag, dgst string) bool {
 	err = digest.Digest(dgst).Validate()
 	return err == nil || errors.Is(err, digest.ErrDigestUnsupported)
 }
-
-var _ = fmt.Sprint
