@@ -62,6 +62,7 @@ func Parse(data []byte, path string) (*Config, error) {
 	}
 	c := Default()
 	c.file = path
+	c.DataDir = c.resolve(c.DataDir) // to write a default down changes nothing
 	c.lines = locate(string(data))
 	d := decoder{config: c}
 	d.document(doc)

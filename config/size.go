@@ -19,17 +19,13 @@ const (
 	TiB Size = 1 << 40
 )
 
-// sizeUnits returns the units of bytes, binary ones first, the larger first.
-func sizeUnits() []sizeUnit {
-	return []sizeUnit{
-		{"TiB", TiB}, {"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB},
-		{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
-	}
-}
-
-type sizeUnit struct {
+// sizeUnits are binary ones first, the larger before the smaller.
+var sizeUnits = []struct {
 	name  string
 	bytes Size
+}{
+	{"TiB", TiB}, {"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
 }
 
 const sizeHint = `write it with a unit, such as "512KiB", "8MiB" or "10GB"`
@@ -37,15 +33,15 @@ const sizeHint = `write it with a unit, such as "512KiB", "8MiB" or "10GB"`
 // ParseSize reads a whole number with a unit: B, kB, MB, GB, TB (powers of 1000) or KiB,
 // MiB, GiB, TiB (powers of 1024). Upper and lower case are the same.
 func ParseSize(s string) (Size, error) {
-	digits := strings.TrimLeft(s, "0123456789")
-	number, unit := s[:len(s)-len(digits)], strings.TrimPrefix(digits, " ")
+	rest := strings.TrimLeft(s, "0123456789")
+	number, unit := strings.TrimSuffix(s, rest), strings.TrimPrefix(rest, " ")
 	if number == "" {
 		return 0, fmt.Errorf("%q is not a size: %s", s, sizeHint)
 	}
 	if unit == "" {
 		return 0, fmt.Errorf("%q lacks a unit of bytes: write %q or %q", s, number+"B", number+"MiB")
 	}
-	for _, u := range sizeUnits() {
+	for _, u := range sizeUnits {
 		if !strings.EqualFold(u.name, unit) {
 			continue
 		}
@@ -58,10 +54,10 @@ func ParseSize(s string) (Size, error) {
 	return 0, fmt.Errorf("%q is not a size: %s", s, sizeHint)
 }
 
-// String returns s in the largest unit that it is a whole number of: what [ParseSize]
-// reads back as s.
+// String returns s in the largest unit, binary before decimal, that makes it a whole
+// number; [ParseSize] reads it back as s, if s is not negative.
 func (s Size) String() string {
-	for _, u := range sizeUnits() {
+	for _, u := range sizeUnits {
 		if s != 0 && s%u.bytes == 0 {
 			return strconv.FormatInt(int64(s/u.bytes), 10) + u.name
 		}
