@@ -1,0 +1,264 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/sinks"
+)
+
+// A commit is one transaction in the making. The appender takes its numbers over when
+// the transaction is synced.
+type commit struct {
+	batch   []*request
+	changes []change // of cursors
+	chunks  []*chunk
+	added   int // events that the window of repeats learned
+
+	head
+}
+
+// head is where the next event goes.
+type head struct {
+	next   uint64 // its sequence
+	bytes  int64  // chunk.bytes of the newest chunk
+	hash   []byte // chunk.hash of the newest chunk
+	lastAt int64  // stored time of the newest event, microseconds
+
+	trimmed mark // the newest chunk that was deleted
+}
+
+// A mark is what is left of a deleted chunk.
+type mark struct {
+	last  uint64
+	bytes int64
+	hash  []byte
+}
+
+// commit writes batch and, with settle, what cursors have settled, tells those who wait,
+// and shows the events to the cursors.
+func (a *appender) commit(batch []*request, settle bool) {
+	began := time.Now()
+	batch, err := a.admit(batch)
+	c := &commit{batch: batch, head: a.head}
+	a.gather(c)
+	if settle {
+		c.changes = a.collect()
+	}
+	if a.nothing(c) {
+		a.answer(c.batch, nil)
+		return
+	}
+	if failed := a.try(c); failed != nil {
+		a.fail(c, failed)
+		return
+	}
+	a.publish(c)
+	a.j.metrics.commit.Observe(time.Since(began).Seconds())
+	a.answer(c.batch, nil)
+	if err == nil {
+		a.report(nil)
+	}
+}
+
+// admit refuses the requests of batch that want room when there is none, and returns the
+// others.
+func (a *appender) admit(batch []*request) ([]*request, error) {
+	var need int64
+	for _, r := range batch {
+		if r.storing() {
+			need += int64(r.size())
+		}
+	}
+	if need == 0 {
+		return batch, nil
+	}
+	err := a.makeRoom(need)
+	if err == nil {
+		return batch, nil
+	}
+	a.report(err)
+	return a.refuse(batch, err), err
+}
+
+// refuse answers the requests that store something with err, and returns the others.
+func (a *appender) refuse(batch []*request, err error) []*request {
+	var rest []*request
+	for _, r := range batch {
+		if r.storing() {
+			r.done <- err
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	return rest
+}
+
+// gather gives the batch's events, repeats aside, their sequence numbers and chunks.
+func (a *appender) gather(c *commit) {
+	var open *chunk
+	for _, r := range c.batch {
+		at := max(r.at, c.lastAt) // the clock may have been set back
+		r.receipt = notifications.Receipt{Quarantined: len(r.bad)}
+		for i, e := range r.events {
+			switch a.repeats.Add(r.keys[i], time.UnixMicro(at)) {
+			case sinks.Duplicate:
+				r.receipt.Duplicates++
+				continue
+			case sinks.Conflict:
+				a.j.metrics.conflicts.Inc()
+			}
+			c.added++
+			r.receipt.Accepted++
+			if open == nil || open.full() {
+				open = &chunk{first: c.next}
+				c.chunks = append(c.chunks, open)
+			}
+			open.add(e, r.event(i), r.prints[i], at)
+			c.lastAt = at
+			c.next++
+		}
+	}
+	for _, k := range c.chunks {
+		c.hash = chain(c.hash, k.first, k.body)
+		c.bytes += k.cost()
+		k.hash, k.total = c.hash, c.bytes
+	}
+}
+
+// nothing tells whether there is nothing to write: all events were stored before.
+func (a *appender) nothing(c *commit) bool {
+	if len(c.chunks) > 0 || len(c.changes) > 0 {
+		return false
+	}
+	for _, r := range c.batch {
+		if r.op != nil || len(r.bad) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// try writes c in one transaction. When the disk is full it tries once more without the
+// ballast.
+func (a *appender) try(c *commit) error {
+	err := a.db.transact(func() error { return a.apply(c) })
+	if code(err) == sqlite3.SQLITE_FULL && a.j.disk.drop() {
+		a.j.log.Error("disk full: removed the ballast to go on settling", "dir", a.j.dir)
+		err = a.db.transact(func() error { return a.apply(c) })
+	}
+	return err
+}
+
+func (a *appender) apply(c *commit) error {
+	for _, r := range c.batch {
+		if r.op != nil {
+			if err := r.op(a.db); err != nil {
+				return err
+			}
+		}
+		if err := a.quarantine(r.bad); err != nil {
+			return err
+		}
+	}
+	for _, k := range c.chunks {
+		_, err := a.db.exec("INSERT INTO chunk (first, last, stored, bytes, hash, prints, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			k.first, k.first+uint64(len(k.events))-1, k.stored, k.total, k.hash, k.prints, k.body)
+		if err != nil {
+			return err
+		}
+	}
+	for i := range c.changes {
+		if err := a.writeChange(&c.changes[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail undoes what c did in memory. Of a commit that only lacked room, what does not
+// store events is tried once more without them.
+func (a *appender) fail(c *commit, err error) {
+	a.repeats.Undo(c.added)
+	err = commitError(a.j.dir, err)
+	a.report(err)
+	rest := &commit{batch: c.batch, changes: c.changes, head: a.head}
+	if errors.Is(err, notifications.ErrFull) {
+		rest.batch = a.refuse(c.batch, err)
+		if len(rest.batch) < len(c.batch) && (len(rest.changes) > 0 || len(rest.batch) > 0) {
+			if again := a.try(rest); again == nil {
+				a.publish(rest)
+				a.answer(rest.batch, nil)
+				return
+			}
+		}
+	}
+	for i := range rest.changes {
+		rest.changes[i].place.restore(&rest.changes[i])
+	}
+	a.answer(rest.batch, err)
+}
+
+// commitError says in the terms of Sink what a failed transaction means.
+func commitError(dir string, err error) error {
+	if code(err) == sqlite3.SQLITE_FULL {
+		return fmt.Errorf("%w: commit: %w", notifications.ErrFull, err)
+	}
+	return fmt.Errorf("commit: %w", damaged(dir, err))
+}
+
+// publish makes what was synced the state of the journal.
+func (a *appender) publish(c *commit) {
+	a.head = c.head
+	a.j.written.Add(2 * pageBytes)
+	for _, r := range c.batch {
+		if r.committed != nil {
+			r.committed()
+		}
+	}
+	for i := range c.changes {
+		c.changes[i].place.confirm(&c.changes[i])
+	}
+	if len(c.chunks) == 0 {
+		return
+	}
+	for _, k := range c.chunks {
+		a.j.tail.push(k.span())
+		a.j.written.Add(int64(len(k.body)))
+	}
+	a.j.announce(a.next - 1)
+}
+
+// answer tells the requests of batch what became of them.
+func (a *appender) answer(batch []*request, err error) {
+	for _, r := range batch {
+		r.done <- err
+	}
+}
+
+// report keeps err for Healthy, and logs when it begins and when it ends.
+func (a *appender) report(err error) {
+	a.mu.Lock()
+	before := a.failed
+	a.failed = err
+	a.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		a.j.log.Error("journal refuses events", "dir", a.j.dir, "error", err)
+	case err == nil && before != nil:
+		a.j.log.Info("journal takes events again", "dir", a.j.dir)
+	}
+}
+
+// announce lets cursors see the events up to last.
+func (j *Journal) announce(last uint64) {
+	j.newest.Store(last)
+	j.news.Lock()
+	close(j.news.c)
+	j.news.c = make(chan struct{})
+	j.news.Unlock()
+}

@@ -1,0 +1,430 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/regcast/regcast/sinks"
+)
+
+// A place is a cursor as the journal keeps it, held or not.
+type place struct {
+	j    *Journal
+	id   int64
+	name string
+
+	mu       sync.Mutex
+	ledger   *sinks.Ledger
+	required bool
+	retired  bool
+	holder   *cursor // nil: nobody
+
+	// What the file does not have yet.
+	dirty     bool
+	dead      []*sinks.DeadLetter
+	deadBytes int
+	parked    map[uint64]time.Time
+
+	// What the file has.
+	block uint64              // the first whose row may be there
+	rows  map[uint64]struct{} // of the table parked
+	left  []uint64            // of rows: settled since
+}
+
+// A change is what a transaction writes of a place.
+type change struct {
+	place    *place
+	low      uint64
+	first    uint64 // block
+	was      uint64 // first, before
+	totals   [sinks.Outcomes]uint64
+	required bool
+	retired  bool
+	blocks   []block
+	parked   map[uint64]time.Time
+	left     []uint64
+	dead     []*sinks.DeadLetter
+}
+
+type block struct {
+	number uint64
+	bits   []byte
+}
+
+func (j *Journal) newPlace(id int64, name string, l *sinks.Ledger) *place {
+	return &place{
+		j: j, id: id, name: name, ledger: l,
+		parked: make(map[uint64]time.Time), rows: make(map[uint64]struct{}),
+		block: l.Progress().FirstBlock(),
+	}
+}
+
+// touch says that there is something to be written. The caller holds mu.
+func (p *place) touch() {
+	if !p.dirty {
+		p.dirty = true
+		p.j.writer.settled(p)
+	}
+}
+
+// collect takes what is to be written.
+func (p *place) collect() change {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	progress := p.ledger.Progress()
+	c := change{
+		place: p, low: progress.Low(), first: progress.FirstBlock(), was: p.block,
+		totals: p.ledger.Totals(), required: p.required, retired: p.retired,
+		parked: p.parked, left: p.left, dead: p.dead,
+	}
+	for n, bits := range progress.Changed() {
+		c.blocks = append(c.blocks, block{n, slices.Clone(bits)})
+	}
+	p.dirty, p.dead, p.deadBytes, p.left = false, nil, 0, nil
+	if len(p.parked) > 0 {
+		p.parked = make(map[uint64]time.Time)
+	}
+	return c
+}
+
+// confirm notes that c is in the file.
+func (p *place) confirm(c *change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.block = c.first
+	for n := range c.parked {
+		p.rows[n] = struct{}{}
+		if p.ledger.Progress().Settled(n) { // meanwhile
+			p.left = append(p.left, n)
+			p.touch()
+		}
+	}
+	for _, n := range c.left {
+		delete(p.rows, n)
+	}
+	if c.low > 0 && len(p.rows) > 0 && c.first != c.was {
+		for n := range p.rows {
+			if n <= c.low {
+				delete(p.rows, n)
+			}
+		}
+	}
+}
+
+// restore takes c back: it could not be written.
+func (p *place) restore(c *change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger.Progress().Touch()
+	for n, until := range c.parked {
+		if _, newer := p.parked[n]; !newer && !p.ledger.Progress().Settled(n) {
+			p.parked[n] = until
+		}
+	}
+	p.left = append(c.left, p.left...)
+	p.dead = append(c.dead, p.dead...)
+	for _, d := range c.dead {
+		p.deadBytes += deadCost(d)
+	}
+	p.touch()
+}
+
+// writeChange writes c in the current transaction.
+func (a *appender) writeChange(c *change) error {
+	id := c.place.id
+	t := &c.totals
+	_, err := a.db.exec("UPDATE cursor SET low = ?, required = ?, retired = ?, delivered = ?, filtered = ?, dead = ?, evicted = ?, dropped = ? WHERE id = ?",
+		c.low, c.required, c.retired, t[sinks.Delivered], t[sinks.Filtered], t[sinks.DeadLettered], t[sinks.Evicted], t[sinks.Dropped], id)
+	if err != nil {
+		return err
+	}
+	for _, b := range c.blocks {
+		if _, err := a.db.exec("INSERT OR REPLACE INTO settled (cursor, block, bits) VALUES (?, ?, ?)", id, b.number, b.bits); err != nil {
+			return err
+		}
+	}
+	if c.first != c.was {
+		if _, err := a.db.exec("DELETE FROM settled WHERE cursor = ? AND block < ?", id, c.first); err != nil {
+			return err
+		}
+		if _, err := a.db.exec("DELETE FROM parked WHERE cursor = ? AND sequence <= ?", id, c.low); err != nil {
+			return err
+		}
+	}
+	for n, until := range c.parked {
+		if _, err := a.db.exec("INSERT OR REPLACE INTO parked (cursor, sequence, until) VALUES (?, ?, ?)", id, n, micros(until)); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.left {
+		if _, err := a.db.exec("DELETE FROM parked WHERE cursor = ? AND sequence = ?", id, n); err != nil {
+			return err
+		}
+	}
+	return a.bury(c.place.name, c.dead)
+}
+
+// wanted tells whether the cursor still needs an event up to and including last.
+func (p *place) wanted(last uint64) (wanted, required bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.retired && p.ledger.Floor() < last, p.required
+}
+
+// evict settles what is pending up to last as evicted, with one record.
+func (p *place) evict(last uint64) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := p.ledger.Progress().Low() + 1
+	n := p.ledger.Cut(first, last, sinks.Evicted)
+	if n == 0 {
+		return 0
+	}
+	p.dead = append(p.dead, &sinks.DeadLetter{
+		Reason: sinks.DeadEvicted, Sequence: first, Last: last, Count: n,
+		Error: "retention cut it before it was settled",
+	})
+	p.touch()
+	p.signal()
+	return n
+}
+
+// signal wakes a Claim that waits. The caller holds mu.
+func (p *place) signal() {
+	if p.holder != nil {
+		p.holder.signal()
+	}
+}
+
+// restorePlaces loads all cursors.
+func (j *Journal) restorePlaces(db *conn) error {
+	ctx := context.Background()
+	byID := make(map[int64]*place)
+	err := db.query(ctx, func(r row) error {
+		var totals [sinks.Outcomes]uint64
+		for i, o := range []sinks.Outcome{sinks.Delivered, sinks.Filtered, sinks.DeadLettered, sinks.Evicted, sinks.Dropped} {
+			totals[o] = r.uint(6 + i)
+		}
+		p := j.newPlace(r.int(0), r.text(1), sinks.RestoreLedger(r.uint(2)-1, r.uint(3), totals))
+		p.required, p.retired = r.int(4) != 0, r.int(5) != 0
+		byID[p.id], j.places.byName[p.name] = p, p
+		j.writer.places = append(j.writer.places, p)
+		return nil
+	}, "SELECT id, name, start, low, required, retired, delivered, filtered, dead, evicted, dropped FROM cursor")
+	if err != nil {
+		return fmt.Errorf("load cursors: %w", err)
+	}
+	err = db.query(ctx, func(r row) error {
+		if p := byID[r.int(0)]; p != nil {
+			return p.ledger.Progress().Restore(r.uint(1), r.blob(2))
+		}
+		return nil
+	}, "SELECT cursor, block, bits FROM settled")
+	if err != nil {
+		return fmt.Errorf("load cursors: %w", err)
+	}
+	err = db.query(ctx, func(r row) error {
+		if p := byID[r.int(0)]; p != nil {
+			p.ledger.RestoreParked(r.uint(1), fromMicros(r.int(2)), 1)
+			p.rows[r.uint(1)] = struct{}{}
+		}
+		return nil
+	}, "SELECT cursor, sequence, until FROM parked")
+	if err != nil {
+		return fmt.Errorf("load cursors: %w", err)
+	}
+	return nil
+}
+
+// Cursor opens the cursor of that name, and creates it first if there is none. An
+// existing one takes over Required and To of opts; it is not retired any more.
+func (j *Journal) Cursor(ctx context.Context, name string, opts *sinks.CursorOptions) (sinks.Cursor, error) {
+	if !sinks.ValidCursorName(name) {
+		return nil, fmt.Errorf("%w: %q", sinks.ErrName, name)
+	}
+	if opts == nil {
+		opts = &sinks.CursorOptions{}
+	}
+	j.places.Lock()
+	defer j.places.Unlock()
+	if err := j.open(ctx); err != nil {
+		return nil, err
+	}
+	p := j.places.byName[name]
+	if p == nil {
+		var err error
+		if p, err = j.createPlace(ctx, name, opts); err != nil {
+			return nil, fmt.Errorf("create cursor %s: %w", name, err)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holder != nil {
+		return nil, fmt.Errorf("%w: %s", sinks.ErrInUse, name)
+	}
+	p.holder = &cursor{place: p, changed: make(chan struct{}, 1)}
+	p.ledger.SetEnd(opts.To)
+	if p.required != opts.Required || p.retired {
+		p.required, p.retired = opts.Required, false
+		p.touch()
+	}
+	j.skipTrimmed(p)
+	return p.holder, nil
+}
+
+// skipTrimmed settles what was deleted while p was retired. The caller holds p.mu.
+func (j *Journal) skipTrimmed(p *place) {
+	first, last := p.ledger.Progress().Low()+1, j.oldest.Load()-1
+	if n := p.ledger.Cut(first, last, sinks.Evicted); n > 0 {
+		p.dead = append(p.dead, &sinks.DeadLetter{
+			Reason: sinks.DeadEvicted, Sequence: first, Last: last, Count: n,
+			Error: "retention cut it while the cursor was retired",
+		})
+		p.touch()
+		j.log.Error("events expired while their cursor was retired", "cursor", p.name, "events", n)
+	}
+}
+
+// createPlace stores a new cursor. The caller holds j.places.
+func (j *Journal) createPlace(ctx context.Context, name string, opts *sinks.CursorOptions) (*place, error) {
+	next := j.newest.Load() + 1
+	from, err := opts.From.Resolve(j.oldest.Load(), next, func(t time.Time) (uint64, error) { return j.sequenceAt(ctx, t) })
+	if err != nil {
+		return nil, err
+	}
+	p := j.newPlace(0, name, sinks.NewLedger(from-1))
+	p.required = opts.Required
+	r := newRequest()
+	r.op = func(db *conn) (err error) {
+		p.id, err = db.insert("INSERT INTO cursor (name, start, low, required, retired, delivered, filtered, dead, evicted, dropped) VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)",
+			name, from, from-1, opts.Required)
+		return err
+	}
+	// In the commit, so that retention knows of it from the next one on.
+	r.committed = func() { j.writer.places = append(j.writer.places, p) }
+	if err := j.writer.do(ctx, r); err != nil {
+		return nil, err
+	}
+	j.places.byName[name] = p
+	return p, nil
+}
+
+// CursorInfos lists all cursors by name.
+func (j *Journal) CursorInfos(ctx context.Context) ([]sinks.CursorInfo, error) {
+	if err := j.open(ctx); err != nil {
+		return nil, err
+	}
+	j.places.Lock()
+	places := make([]*place, 0, len(j.places.byName))
+	for _, p := range j.places.byName {
+		places = append(places, p)
+	}
+	j.places.Unlock()
+	slices.SortFunc(places, func(a, b *place) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	infos := make([]sinks.CursorInfo, 0, len(places))
+	for _, p := range places {
+		p.mu.Lock()
+		info := p.ledger.Info(j.newest.Load())
+		info.Name, info.Held = p.name, p.holder != nil
+		p.mu.Unlock()
+		if info.Pending > 0 {
+			s, err := j.find(ctx, max(info.LowWater+1, j.oldest.Load()))
+			if err != nil {
+				return nil, fmt.Errorf("list cursors: %w", err)
+			}
+			if s != nil {
+				info.OldestPending = fromMicros(s.at)
+			}
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// RetireCursor lets a cursor keep its place but hold nothing back.
+func (j *Journal) RetireCursor(ctx context.Context, name string) error {
+	return j.unheld(ctx, name, func(p *place) error {
+		p.mu.Lock()
+		p.retired = true
+		p.touch()
+		p.mu.Unlock()
+		return j.writer.flush(ctx)
+	})
+}
+
+// DeleteCursor forgets a cursor; its dead letters stay.
+func (j *Journal) DeleteCursor(ctx context.Context, name string) error {
+	err := j.unheld(ctx, name, func(p *place) error {
+		if err := j.writer.flush(ctx); err != nil { // its dead letters
+			return err
+		}
+		r := newRequest()
+		r.op = func(db *conn) error {
+			for _, q := range []string{
+				"DELETE FROM cursor WHERE id = ?", "DELETE FROM settled WHERE cursor = ?", "DELETE FROM parked WHERE cursor = ?",
+			} {
+				if _, err := db.exec(q, p.id); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		r.committed = func() {
+			j.writer.places = slices.DeleteFunc(j.writer.places, func(q *place) bool { return p == q })
+		}
+		if err := j.writer.do(ctx, r); err != nil {
+			return err
+		}
+		delete(j.places.byName, name)
+		return nil
+	})
+	if err == sinks.ErrNotFound {
+		return nil
+	}
+	return err
+}
+
+// unheld calls f with the cursor of that name, which nobody holds and nobody opens
+// meanwhile.
+func (j *Journal) unheld(ctx context.Context, name string, f func(*place) error) error {
+	j.places.Lock()
+	defer j.places.Unlock()
+	if err := j.open(ctx); err != nil {
+		return err
+	}
+	p := j.places.byName[name]
+	if p == nil {
+		return sinks.ErrNotFound
+	}
+	p.mu.Lock()
+	held := p.holder != nil
+	p.mu.Unlock()
+	if held {
+		return fmt.Errorf("%w: %s", sinks.ErrInUse, name)
+	}
+	return f(p)
+}
+
+// deadCost is what a dead letter counts for, in bytes.
+func deadCost(d *sinks.DeadLetter) int {
+	n := 256 + len(d.Error) + len(d.Excerpt)
+	if d.Event != nil {
+		n += d.Event.Size()
+	}
+	return n
+}
+
+// pendingDead bounds, in bytes, the dead letters of one cursor that wait for a commit.
+const pendingDead = 16 << 20
+
+// forever is past every sequence number.
+const forever = math.MaxInt64
