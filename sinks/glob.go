@@ -16,8 +16,9 @@ const maxPattern = 512
 // itself. The zero Glob matches the empty name alone. Made by [ParseGlob], it is a value
 // that is safe for concurrent use.
 type Glob struct {
-	pattern string
-	literal int // bytes before the first "*"
+	prefix string // before the first "*"
+	stars  string // from the first "*" to the last
+	suffix string // after the last "*"
 }
 
 // ParseGlob checks and prepares a pattern.
@@ -33,26 +34,36 @@ func ParseGlob(pattern string) (Glob, error) {
 	case strings.Contains(pattern, "***"):
 		return Glob{}, errors.New(`"***" means nothing: use "*" within a path segment, "**" across`)
 	}
-	literal := strings.IndexByte(pattern, '*')
-	if literal < 0 {
-		literal = len(pattern)
+	first, last := strings.IndexByte(pattern, '*'), strings.LastIndexByte(pattern, '*')
+	if first < 0 {
+		return Glob{prefix: pattern}, nil
 	}
-	return Glob{pattern: pattern, literal: literal}, nil
+	return Glob{pattern[:first], pattern[first : last+1], pattern[last+1:]}, nil
 }
 
 // String returns the pattern.
-func (g Glob) String() string { return g.pattern }
+func (g Glob) String() string { return g.prefix + g.stars + g.suffix }
 
 // exact tells whether the pattern stands for one name only.
-func (g Glob) exact() bool { return g.literal == len(g.pattern) }
+func (g Glob) exact() bool { return g.stars == "" }
 
 // Match tells whether the pattern stands for name. It allocates nothing; its time grows
 // at most with the product of both lengths.
 func (g Glob) Match(name string) bool {
-	if !strings.HasPrefix(name, g.pattern[:g.literal]) {
+	if g.exact() {
+		return name == g.prefix
+	}
+	if len(name) < len(g.prefix)+len(g.suffix) || !strings.HasPrefix(name, g.prefix) || !strings.HasSuffix(name, g.suffix) {
 		return false
 	}
-	return matchStars(g.pattern[g.literal:], name[g.literal:])
+	name = name[len(g.prefix) : len(name)-len(g.suffix)]
+	switch g.stars {
+	case "*":
+		return strings.IndexByte(name, '/') < 0
+	case "**":
+		return true
+	}
+	return matchStars(g.stars, name)
 }
 
 // matchStars walks pattern and name side by side. On a mismatch it goes back to the last

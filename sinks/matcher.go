@@ -195,8 +195,10 @@ func (r *rule) match(e *notifications.Event) bool {
 	if value == "" {
 		return false
 	}
-	if _, ok := r.names[value]; ok {
-		return true
+	if len(r.names) > 0 {
+		if _, ok := r.names[value]; ok {
+			return true
+		}
 	}
 	for i := range r.globs {
 		if r.globs[i].Match(value) {
