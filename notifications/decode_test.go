@@ -118,6 +118,8 @@ func hostile() []hostileBody {
 		{"path upwards", `{"id":"1","action":"push","target":{"repository":"../etc"}}`, 0, one(notifications.ReasonName)},
 		{"long repository", `{"id":"1","action":"push","target":{"repository":"` + strings.Repeat("a", 256) + `"}}`, 0, one(notifications.ReasonName)},
 		{"bad tag", with(`"tag":"-x"`), 0, one(notifications.ReasonName)},
+		{"longest tag", with(`"tag":"` + strings.Repeat("t", 128) + `"`), 1, nil},
+		{"long tag", with(`"tag":"` + strings.Repeat("t", 129) + `"`), 0, one(notifications.ReasonName)},
 		{"bad digest", with(`"digest":"sha256:abc"`), 0, one(notifications.ReasonDigest)},
 		{"upper-case digest", with(`"digest":"sha256:` + strings.Repeat("A", 64) + `"`), 0, one(notifications.ReasonDigest)},
 		{"unknown algorithm", with(`"digest":"blake3:` + strings.Repeat("a", 64) + `"`), 1, nil},

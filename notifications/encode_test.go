@@ -116,6 +116,26 @@ func TestEncodeAsDistribution(t *testing.T) {
 	}
 }
 
+// TestEncodeStrings compares every byte and some runes with encoding/json.
+func TestEncodeStrings(t *testing.T) {
+	var values []string
+	for c := range 256 {
+		values = append(values, "x"+string([]byte{byte(c)})+"y")
+	}
+	values = append(values, "é", "\u2028", "\u2029", "😀", "\ufffd", "\xed\xa0\x80")
+	for _, value := range values {
+		want, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := tagDelete()
+		e.ID = value
+		if got := e.AppendJSON(nil); !strings.HasPrefix(string(got), `{"id":`+string(want)+`,`) {
+			t.Errorf("%q as %s, want %s", value, got[:30], want)
+		}
+	}
+}
+
 func TestEmptyEnvelope(t *testing.T) {
 	want, err := json.Marshal(dist.Envelope{})
 	if err != nil {

@@ -46,6 +46,33 @@ func TestDecodeFields(t *testing.T) {
 	}
 }
 
+func TestDecodeTimestamp(t *testing.T) {
+	e := decodeOne(t, `{"id":"1","timestamp":"2026-08-18T11:30:00.5+02:00","action":"push","target":{"repository":"a"}}`)
+	if want := time.Date(2026, 8, 18, 9, 30, 0, 5e8, time.UTC); e.Timestamp != want {
+		t.Errorf("timestamp %v, want %v", e.Timestamp, want)
+	}
+	if e := decodeOne(t, `{"id":"1","action":"push","target":{"repository":"a"}}`); !e.Timestamp.IsZero() {
+		t.Errorf("timestamp %v of an event without one", e.Timestamp)
+	}
+}
+
+// TestDecodeStrings puts every byte at every place of strings of several lengths.
+func TestDecodeStrings(t *testing.T) {
+	for length := 1; length <= 20; length++ {
+		for at := range length {
+			for c := range 256 {
+				value := []byte(strings.Repeat("x", length))
+				value[at] = byte(c)
+				body := fmt.Appendf(nil, `{"id":"1","action":"push","target":{"repository":"a"},"x":"%s"}`, value)
+				got := notifications.Decode(body, nil)
+				if want := json.Valid(body) && c < 0x80; want != (len(got.Events) == 1) {
+					t.Fatalf("byte %#x at %d of %d: %d events, bad: %+v", c, at, length, len(got.Events), got.Bad)
+				}
+			}
+		}
+	}
+}
+
 // TestDecodeIndented takes back what distribution's indentation added, nothing else.
 func TestDecodeIndented(t *testing.T) {
 	e := decodeOne(t, indented)
