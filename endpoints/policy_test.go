@@ -1,0 +1,371 @@
+package endpoints
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/sinks"
+)
+
+// judgeStatus asks a new policy about an answer with that status.
+func judgeStatus(status, events int, previous error, header http.Header) (sinks.Verdict, State) {
+	p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
+	a := &sinks.Attempt{Number: 1, Events: events, Bytes: 4000, Started: time.Now(), Previous: previous}
+	v := p.Judge(a, answer(new(statusRule), status, header))
+	return v, p.state
+}
+
+// answer is the error that an answer becomes.
+func answer(rule *statusRule, status int, header http.Header) error {
+	wait, asked := retryAfter(header, time.Now(), time.Hour)
+	class, ok := rule.answerClass(status, header, asked)
+	if ok {
+		return nil
+	}
+	return &DeliveryError{URL: "http://receiver.example", Class: class, Status: status, wait: wait}
+}
+
+// TestVerdicts is the table of the design, for every status there can be.
+func TestVerdicts(t *testing.T) {
+	type verdict struct {
+		single, batch, second sinks.Action // second: the single event again, after the same answer
+		reason                sinks.DeadReason
+		state                 StateName
+	}
+	var (
+		done        = verdict{sinks.Done, sinks.Done, sinks.Done, "", StateOK}
+		misdirected = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateMisdirected}
+		auth        = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateAuth}
+		rejected    = verdict{sinks.Retry, sinks.Split, sinks.Dead, sinks.DeadRejected, StateOK}
+		transient   = verdict{sinks.Retry, sinks.Retry, sinks.Retry, "", StateRetrying}
+		tooLarge    = verdict{sinks.Dead, sinks.Split, sinks.Dead, sinks.DeadTooLarge, StateOK}
+		throttled   = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateThrottled}
+		gone        = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateDisabled}
+	)
+	want := func(status int) verdict {
+		switch {
+		case status >= 200 && status < 300:
+			return done
+		case status < 400, slices.Contains([]int{404, 405, 406, 415, 501, 505}, status):
+			return misdirected
+		case slices.Contains([]int{401, 403, 407}, status):
+			return auth
+		case slices.Contains([]int{408, 409, 425}, status):
+			return transient
+		case status == 410:
+			return gone
+		case status == 411, status == 413:
+			return tooLarge
+		case status == 429:
+			return throttled
+		case status < 500:
+			return rejected
+		default:
+			return transient
+		}
+	}
+	for status := 100; status <= 599; status++ {
+		w := want(status)
+		single, state := judgeStatus(status, 1, nil, nil)
+		if single.Action != w.single || state.Name != w.state {
+			t.Errorf("%d: %v, state %q, want %v, %q", status, single.Action, state.Name, w.single, w.state)
+		}
+		if batch, _ := judgeStatus(status, 2, nil, nil); batch.Action != w.batch {
+			t.Errorf("%d to a batch: %v, want %v", status, batch.Action, w.batch)
+		}
+		second, _ := judgeStatus(status, 1, answer(new(statusRule), status, nil), nil)
+		if second.Action != w.second {
+			t.Errorf("%d again: %v, want %v", status, second.Action, w.second)
+		}
+		if (second.Dead != nil) != (w.reason != "") {
+			t.Errorf("%d again: dead letter %v, want reason %q", status, second.Dead, w.reason)
+		} else if d := second.Dead; d != nil && (d.Reason != w.reason || d.Status != status) {
+			t.Errorf("%d again: dead letter %q of status %d, want %q", status, d.Reason, d.Status, w.reason)
+		}
+	}
+}
+
+func TestVerdictDetails(t *testing.T) {
+	seconds := func(n int) http.Header { return http.Header{"Retry-After": {fmt.Sprint(n)}} }
+	for _, c := range []struct {
+		name   string
+		status int
+		events int
+		header http.Header
+		check  func(v sinks.Verdict, s State) bool
+	}{
+		{"rejected: after 10 s", 400, 1, nil, func(v sinks.Verdict, _ State) bool { return v.After == 10*time.Second }},
+		{"5xx: half to one of 1 s", 500, 1, nil, func(v sinks.Verdict, _ State) bool {
+			return v.After >= time.Second/2 && v.After <= time.Second
+		}},
+		{"5xx: Retry-After wins", 500, 1, seconds(90), func(v sinks.Verdict, _ State) bool { return v.After == 90*time.Second }},
+		{"503 without Retry-After: retry", 503, 1, nil, func(v sinks.Verdict, s State) bool {
+			return v.Action == sinks.Retry && s.Name == StateRetrying
+		}},
+		{"503 with Retry-After: pause", 503, 3, seconds(90), func(v sinks.Verdict, s State) bool {
+			return v.Action == sinks.Hold && s.Name == StateThrottled
+		}},
+		{"413: the ceiling is half", 413, 3, nil, func(v sinks.Verdict, _ State) bool { return v.MaxBytes == 2000 }},
+		{"disable, whatever the status", 200, 1, http.Header{"Webhook-Delivery": {"Disable"}}, func(v sinks.Verdict, s State) bool {
+			return v.Action == sinks.Hold && s.Name == StateDisabled
+		}},
+		{"abort: dead at once", 500, 1, http.Header{"Webhook-Delivery": {"abort-message"}}, func(v sinks.Verdict, _ State) bool {
+			return v.Action == sinks.Dead && v.Dead.Reason == sinks.DeadAborted
+		}},
+		{"abort of what is accepted", 202, 1, http.Header{"Webhook-Delivery": {"abort-message"}}, func(v sinks.Verdict, _ State) bool {
+			return v.Action == sinks.Done
+		}},
+	} {
+		if v, s := judgeStatus(c.status, c.events, nil, c.header); !c.check(v, s) {
+			t.Errorf("%s: got %+v, %+v", c.name, v, s)
+		}
+	}
+}
+
+func TestOverriddenStatuses(t *testing.T) {
+	rule := &statusRule{successOn: []int{409}, retryOn: []int{400, 204}, dropOn: []int{422, 500}}
+	for status, want := range map[int]Class{400: Transient, 204: Transient, 422: Dropped, 500: Dropped, 401: Auth} {
+		var e *DeliveryError
+		if err := answer(rule, status, nil); !errors.As(err, &e) || e.Class != want {
+			t.Errorf("%d: %v, want class %v", status, err, want)
+		}
+	}
+	if err := answer(rule, 409, nil); err != nil {
+		t.Errorf("409 = %v, want accepted", err)
+	}
+	p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
+	v := p.Judge(&sinks.Attempt{Number: 1, Events: 1}, answer(rule, 422, nil))
+	if v.Action != sinks.Dead || v.Dead.Reason != sinks.DeadRejected {
+		t.Errorf("drop_on: %+v, want a dead letter at once", v)
+	}
+}
+
+func TestVerdictsOfOtherErrors(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want sinks.Action
+	}{
+		{notifications.ErrClosed, sinks.Stop},
+		{fmt.Errorf("wrapped: %w", notifications.ErrClosed), sinks.Stop},
+		{notifications.ErrFull, sinks.Retry},
+		{errors.New("no idea"), sinks.Retry},
+		{notifications.Permanent(errors.New("never")), sinks.Retry}, // once more
+		{&DeliveryError{Class: Canceled, Err: context.Canceled}, sinks.Hold},
+		{&DeliveryError{Class: Untrusted, Err: errors.New("unknown authority")}, sinks.Hold},
+	} {
+		p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
+		if v := p.Judge(&sinks.Attempt{Number: 1, Events: 1}, c.err); v.Action != c.want {
+			t.Errorf("%v: %v, want %v", c.err, v.Action, c.want)
+		}
+	}
+}
+
+// A bench runs attempts against a policy, in the time of a synctest bubble.
+type policyBench struct {
+	*policy
+	t   *testing.T
+	log bytes.Buffer
+}
+
+func newPolicyBench(t *testing.T) *policyBench {
+	b := &policyBench{t: t}
+	b.policy = newPolicy((*Options)(nil).withDefaults(), slog.New(slog.NewTextHandler(&b.log, nil)))
+	return b
+}
+
+// attempt judges an attempt that takes 10 ms.
+func (b *policyBench) attempt(number int, err error) sinks.Verdict {
+	a := &sinks.Attempt{Number: number, Events: 1, Started: time.Now()}
+	time.Sleep(10 * time.Millisecond)
+	return b.Judge(a, err)
+}
+
+// probe waits until the policy lets one batch through, and returns how long that was.
+func (b *policyBench) probe() time.Duration {
+	b.t.Helper()
+	inFlight, wait := b.Admit(time.Now())
+	if inFlight != 0 || wait <= 0 {
+		b.t.Fatalf("Admit = %d, %v, want a hold", inFlight, wait)
+	}
+	time.Sleep(wait)
+	if inFlight, _ := b.Admit(time.Now()); inFlight != 1 {
+		b.t.Fatalf("Admit after the hold = %d, want one probe", inFlight)
+	}
+	return wait
+}
+
+func (b *policyBench) mustBe(name StateName) {
+	b.t.Helper()
+	if b.state.Name != name {
+		b.t.Fatalf("state %q, want %q", b.state.Name, name)
+	}
+}
+
+var (
+	unavailable = &DeliveryError{URL: "http://receiver.example", Class: Transient, Status: 503}
+	forbidden   = &DeliveryError{URL: "http://receiver.example", Class: Auth, Status: 403}
+)
+
+func TestAnEndpointThatIsDownIsHeldAndProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		for n := 1; n < downAfter; n++ {
+			if v := b.attempt(n, unavailable); v.Action != sinks.Retry {
+				t.Fatalf("failure %d: %v, want a retry", n, v.Action)
+			}
+			b.mustBe(StateRetrying)
+		}
+		if v := b.attempt(downAfter, unavailable); v.Action != sinks.Hold {
+			t.Fatalf("failure %d: %v, want a hold", downAfter, v.Action)
+		}
+		b.mustBe(StateDown)
+
+		for _, most := range []time.Duration{5, 10, 20, 40, 80, 160, 300, 300} {
+			most *= time.Second
+			if wait := b.probe(); wait < most/2-20*time.Millisecond || wait > most {
+				t.Errorf("probed after %v, want half to one of %v", wait, most)
+			}
+			if v := b.attempt(1, unavailable); v.Action != sinks.Hold {
+				t.Fatalf("failed probe: %v, want a hold", v.Action)
+			}
+		}
+		b.probe()
+		b.attempt(1, nil)
+		b.mustBe(StateOK)
+		if inFlight, _ := b.Admit(time.Now()); inFlight != defaultConcurrency {
+			t.Errorf("Admit once it is well = %d, want %d", inFlight, defaultConcurrency)
+		}
+		if got := strings.Count(b.log.String(), "\n"); got != 2 {
+			t.Errorf("%d log lines, want one for down and one for ok:\n%s", got, b.log.String())
+		}
+	})
+}
+
+func TestSuccessInBetweenKeepsAnEndpointUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		for n := range 50 {
+			if v := b.attempt(n+1, unavailable); v.Action != sinks.Retry {
+				t.Fatalf("failure %d: %v, want a retry", n+1, v.Action)
+			}
+			if n%3 == 0 {
+				b.attempt(1, nil)
+			}
+		}
+		if b.log.Len() != 0 {
+			t.Errorf("logged:\n%s", b.log.String())
+		}
+	})
+}
+
+func TestConflictsDoNotMeanDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		for n := range 50 {
+			if v := b.attempt(n+1, &DeliveryError{Class: Transient, Status: 409}); v.Action != sinks.Retry {
+				t.Fatalf("conflict %d: %v, want a retry", n+1, v.Action)
+			}
+		}
+	})
+}
+
+func TestBackoffGrowsToItsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		for n := 1; n <= 100; n++ {
+			v := b.attempt(n, unavailable)
+			b.attempt(1, nil)
+			most := min(time.Second<<min(n-1, 10), time.Minute)
+			if v.After < most/2 || v.After > most {
+				t.Errorf("after attempt %d: %v, want half to one of %v", n, v.After, most)
+			}
+		}
+	})
+}
+
+func TestThrottlePausesTheWholeEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		inFlight := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
+		other := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
+		throttled := func(wait time.Duration) error {
+			return &DeliveryError{URL: "http://receiver.example", Class: Throttled, Status: 429, wait: wait}
+		}
+		b.attempt(1, throttled(time.Minute))
+		b.mustBe(StateThrottled)
+
+		b.Judge(inFlight, nil) // what was sent before says nothing
+		b.mustBe(StateThrottled)
+		b.Judge(other, throttled(2*time.Minute)) // but it can ask for more
+		if wait := b.probe(); wait != 2*time.Minute {
+			t.Errorf("paused for %v, want the longer of two", wait)
+		}
+		b.attempt(1, throttled(0))
+		if wait := b.probe(); wait != defaultThrottle {
+			t.Errorf("paused for %v without Retry-After, want %v", wait, defaultThrottle)
+		}
+		b.attempt(1, &DeliveryError{Class: Rejected, Status: 400}) // it judges events: it is well
+		b.mustBe(StateOK)
+	})
+}
+
+func TestAuthIsProbedSoonAndThenSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		late := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
+		b.attempt(1, forbidden)
+		b.mustBe(StateAuth)
+		b.Judge(late, forbidden) // in flight with the first: not another failed probe
+		if wait := b.probe(); wait > firstProbe {
+			t.Errorf("first probe after %v", wait)
+		}
+		var longest time.Duration
+		for range 12 {
+			b.attempt(1, forbidden)
+			longest = max(longest, b.probe())
+		}
+		if longest > maxProbeFaulty || longest < maxProbeFaulty/2 {
+			t.Errorf("longest wait for a probe %v, want up to %v", longest, maxProbeFaulty)
+		}
+		b.attempt(1, unavailable) // another fault: its probes begin anew
+		b.mustBe(StateDown)
+		if wait := b.probe(); wait > firstProbe {
+			t.Errorf("first probe of another fault after %v", wait)
+		}
+	})
+}
+
+func TestDisabledUntilEnabled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		late := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
+		b.attempt(1, &DeliveryError{URL: "http://receiver.example", Class: Gone, Status: 410})
+		b.mustBe(StateDisabled)
+		if b.state.Cause != "answered 410 Gone" {
+			t.Errorf("cause %q", b.state.Cause)
+		}
+		b.Judge(late, nil)
+		b.Judge(late, unavailable)
+		b.Judge(late, forbidden)
+		b.mustBe(StateDisabled)
+		time.Sleep(1000 * time.Hour)
+		if inFlight, wait := b.Admit(time.Now()); inFlight != 0 || wait <= 0 || wait > time.Second {
+			t.Errorf("Admit = %d, %v, want to be asked again within a second", inFlight, wait)
+		}
+		b.enable()
+		b.mustBe(StateOK)
+		if inFlight, _ := b.Admit(time.Now()); inFlight != defaultConcurrency {
+			t.Errorf("Admit once enabled = %d", inFlight)
+		}
+	})
+}
