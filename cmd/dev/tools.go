@@ -18,7 +18,7 @@ type tool struct {
 // our embedders; go checks what it downloads against the public checksum database.
 func tools() []tool {
 	return []tool{
-		{"staticcheck", "honnef.co/go/tools/cmd/staticcheck", "v0.8.2", []string{"-checks=all,-ST1000,-ST1020,-ST1021,-ST1022,-ST1003,-ST1005"}},
+		{"staticcheck", "honnef.co/go/tools/cmd/staticcheck", "v0.8.2", []string{"-checks=all"}},
 	}
 }
 
