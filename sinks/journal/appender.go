@@ -29,6 +29,7 @@ type request struct {
 	ends   []int  // where in json each event ends
 	prints []print
 	keys   []sinks.RepeatKey
+	fresh  []bool // set by the appender
 	bad    []notifications.Quarantined
 	at     int64 // microseconds; when it was handed over
 
@@ -58,6 +59,7 @@ func (r *request) encode(a *appender, events []*notifications.Event, bad []notif
 	r.ends = make([]int, len(events))
 	r.prints = make([]print, len(events))
 	r.keys = make([]sinks.RepeatKey, len(events))
+	r.fresh = make([]bool, len(events))
 	size := 0
 	for _, e := range events {
 		size += e.Size()
@@ -80,14 +82,9 @@ func (r *request) event(i int) (json []byte) {
 	return r.json[from:r.ends[i]]
 }
 
-// storing tells whether the request is one to refuse when there is no room.
-func (r *request) storing() bool { return r.probe || len(r.events)+len(r.bad) > 0 }
-
+// size is what the request takes at most, in bytes.
 func (r *request) size() int {
 	n := len(r.json) + len(r.events)*eventCost
-	if r.probe {
-		n += probeBytes
-	}
 	for i := range r.bad {
 		n += quarantineCost(&r.bad[i])
 	}
@@ -126,13 +123,16 @@ func (a *appender) do(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	n := r.size()
+	if int64(n) > a.j.opts.RetentionBytes {
+		return notifications.Permanent(fmt.Errorf("%d bytes at once are more than retention_bytes", n))
+	}
 	a.mu.Lock()
 	if a.closed {
 		a.mu.Unlock()
 		return notifications.ErrClosed
 	}
-	n := r.size()
-	if r.storing() && a.queued > 0 && a.queued+n > queuedBytes {
+	if n > 0 && a.queued > 0 && a.queued+n > queuedBytes {
 		a.mu.Unlock()
 		return fmt.Errorf("%w: %d MiB wait to be written", notifications.ErrFull, a.queued>>20)
 	}

@@ -43,9 +43,7 @@ type mark struct {
 // and shows the events to the cursors.
 func (a *appender) commit(batch []*request, settle bool) {
 	began := time.Now()
-	batch, err := a.admit(batch)
-	c := &commit{batch: batch, head: a.head}
-	a.gather(c)
+	c, full := a.admit(batch)
 	if settle {
 		c.changes = a.collect()
 	}
@@ -53,43 +51,74 @@ func (a *appender) commit(batch []*request, settle bool) {
 		a.answer(c.batch, nil)
 		return
 	}
-	if failed := a.try(c); failed != nil {
-		a.fail(c, failed)
+	if err := a.try(c); err != nil {
+		a.fail(c, err)
 		return
 	}
 	a.publish(c)
 	a.j.metrics.commit.Observe(time.Since(began).Seconds())
 	a.answer(c.batch, nil)
-	if err == nil {
+	if full == nil {
 		a.report(nil)
 	}
 }
 
-// admit refuses the requests of batch that want room when there is none, and returns the
-// others.
-func (a *appender) admit(batch []*request) ([]*request, error) {
-	var need int64
+// admit begins the commit of batch. If there is no room for what it stores, and none can
+// be made, those that store something are refused, and err says why.
+func (a *appender) admit(batch []*request) (c *commit, err error) {
+	added := 0
+	need := int64(0)
 	for _, r := range batch {
-		if r.storing() {
-			need += int64(r.size())
+		n, bytes := a.sift(r)
+		added += n
+		need += bytes
+	}
+	if need > 0 {
+		if err = a.makeRoom(need); err != nil {
+			a.report(err)
+			a.repeats.Undo(added)
+			batch, added = a.refuse(batch, err), 0
 		}
 	}
-	if need == 0 {
-		return batch, nil
-	}
-	err := a.makeRoom(need)
-	if err == nil {
-		return batch, nil
-	}
-	a.report(err)
-	return a.refuse(batch, err), err
+	c = &commit{batch: batch, head: a.head, added: added}
+	a.chunk(c)
+	return c, err
 }
 
-// refuse answers the requests that store something with err, and returns the others.
+// sift finds out which events of r are fresh, and returns how many and what r takes of
+// the room that retention and the disk leave.
+func (a *appender) sift(r *request) (fresh int, need int64) {
+	at := time.UnixMicro(max(r.at, a.lastAt))
+	r.receipt = notifications.Receipt{Quarantined: len(r.bad)}
+	for i := range r.events {
+		found := a.repeats.Add(r.keys[i], at)
+		if r.fresh[i] = found != sinks.Duplicate; !r.fresh[i] {
+			r.receipt.Duplicates++
+			continue
+		}
+		if found == sinks.Conflict {
+			a.j.metrics.conflicts.Inc()
+		}
+		fresh++
+		need += int64(len(r.event(i)) + eventCost)
+	}
+	r.receipt.Accepted = fresh
+	for i := range r.bad {
+		need += int64(quarantineCost(&r.bad[i]))
+	}
+	if r.probe {
+		need += probeBytes
+	}
+	return fresh, need
+}
+
+// refuse answers the requests that need room with err, and returns the others. A request
+// of nothing but repeats needs none.
 func (a *appender) refuse(batch []*request, err error) []*request {
 	var rest []*request
 	for _, r := range batch {
-		if r.storing() {
+		if fresh, need := a.sift(r); need > 0 {
+			a.repeats.Undo(fresh)
 			r.done <- err
 		} else {
 			rest = append(rest, r)
@@ -98,28 +127,20 @@ func (a *appender) refuse(batch []*request, err error) []*request {
 	return rest
 }
 
-// gather gives the batch's events, repeats aside, their sequence numbers and chunks.
-func (a *appender) gather(c *commit) {
+// chunk gives the fresh events of c their sequence numbers and puts them into chunks.
+func (a *appender) chunk(c *commit) {
 	var open *chunk
 	for _, r := range c.batch {
-		at := max(r.at, c.lastAt) // the clock may have been set back
-		r.receipt = notifications.Receipt{Quarantined: len(r.bad)}
 		for i, e := range r.events {
-			switch a.repeats.Add(r.keys[i], time.UnixMicro(at)) {
-			case sinks.Duplicate:
-				r.receipt.Duplicates++
+			if !r.fresh[i] {
 				continue
-			case sinks.Conflict:
-				a.j.metrics.conflicts.Inc()
 			}
-			c.added++
-			r.receipt.Accepted++
 			if open == nil || open.full() {
 				open = &chunk{first: c.next}
 				c.chunks = append(c.chunks, open)
 			}
-			open.add(e, r.event(i), r.prints[i], at)
-			c.lastAt = at
+			c.lastAt = max(r.at, c.lastAt) // the clock may have been set back
+			open.add(e, r.event(i), r.prints[i], c.lastAt)
 			c.next++
 		}
 	}
@@ -180,8 +201,8 @@ func (a *appender) apply(c *commit) error {
 	return nil
 }
 
-// fail undoes what c did in memory. Of a commit that only lacked room, what does not
-// store events is tried once more without them.
+// fail undoes what c did in memory. Of a commit that only lacked room, what needs none
+// is tried once more without the rest.
 func (a *appender) fail(c *commit, err error) {
 	a.repeats.Undo(c.added)
 	err = commitError(a.j.dir, err)
@@ -189,13 +210,15 @@ func (a *appender) fail(c *commit, err error) {
 	rest := &commit{batch: c.batch, changes: c.changes, head: a.head}
 	if errors.Is(err, notifications.ErrFull) {
 		rest.batch = a.refuse(c.batch, err)
-		if len(rest.batch) < len(c.batch) && (len(rest.changes) > 0 || len(rest.batch) > 0) {
-			if again := a.try(rest); again == nil {
-				a.publish(rest)
-				a.answer(rest.batch, nil)
-				return
-			}
+		if len(rest.batch) < len(c.batch) && !a.nothing(rest) {
+			err = a.try(rest)
 		}
+		if a.nothing(rest) || err == nil {
+			a.publish(rest)
+			a.answer(rest.batch, nil)
+			return
+		}
+		err = commitError(a.j.dir, err)
 	}
 	for i := range rest.changes {
 		rest.changes[i].place.restore(&rest.changes[i])
@@ -205,6 +228,9 @@ func (a *appender) fail(c *commit, err error) {
 
 // commitError says in the terms of Sink what a failed transaction means.
 func commitError(dir string, err error) error {
+	if errors.Is(err, notifications.ErrFull) {
+		return err
+	}
 	if code(err) == sqlite3.SQLITE_FULL {
 		return fmt.Errorf("%w: commit: %w", notifications.ErrFull, err)
 	}

@@ -176,12 +176,15 @@ func (p *place) wanted(last uint64) (wanted, required bool) {
 }
 
 // evict settles what is pending up to last as evicted, with one record.
-func (p *place) evict(last uint64) uint64 {
+func (p *place) evict(last uint64) (n uint64, retired bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.evictLocked(last), p.retired
+}
+
+func (p *place) evictLocked(last uint64) (n uint64) {
 	first := p.ledger.Progress().Low() + 1
-	n := p.ledger.Cut(first, last, sinks.Evicted)
-	if n == 0 {
+	if n = p.ledger.Cut(first, last, sinks.Evicted); n == 0 {
 		return 0
 	}
 	p.dead = append(p.dead, &sinks.DeadLetter{
@@ -189,15 +192,10 @@ func (p *place) evict(last uint64) uint64 {
 		Error: "retention cut it before it was settled",
 	})
 	p.touch()
-	p.signal()
-	return n
-}
-
-// signal wakes a Claim that waits. The caller holds mu.
-func (p *place) signal() {
 	if p.holder != nil {
 		p.holder.signal()
 	}
+	return n
 }
 
 // restorePlaces loads all cursors.
@@ -272,21 +270,10 @@ func (j *Journal) Cursor(ctx context.Context, name string, opts *sinks.CursorOpt
 		p.required, p.retired = opts.Required, false
 		p.touch()
 	}
-	j.skipTrimmed(p)
-	return p.holder, nil
-}
-
-// skipTrimmed settles what was deleted while p was retired. The caller holds p.mu.
-func (j *Journal) skipTrimmed(p *place) {
-	first, last := p.ledger.Progress().Low()+1, j.oldest.Load()-1
-	if n := p.ledger.Cut(first, last, sinks.Evicted); n > 0 {
-		p.dead = append(p.dead, &sinks.DeadLetter{
-			Reason: sinks.DeadEvicted, Sequence: first, Last: last, Count: n,
-			Error: "retention cut it while the cursor was retired",
-		})
-		p.touch()
-		j.log.Error("events expired while their cursor was retired", "cursor", p.name, "events", n)
+	if n := p.evictLocked(j.oldest.Load() - 1); n > 0 { // what went while it was bounded and done
+		j.log.Warn("events expired that a bounded cursor had left", "cursor", name, "events", n)
 	}
+	return p.holder, nil
 }
 
 // createPlace stores a new cursor. The caller holds j.places.
@@ -296,12 +283,14 @@ func (j *Journal) createPlace(ctx context.Context, name string, opts *sinks.Curs
 	if err != nil {
 		return nil, err
 	}
-	p := j.newPlace(0, name, sinks.NewLedger(from-1))
-	p.required = opts.Required
+	var p *place
 	r := newRequest()
-	r.op = func(db *conn) (err error) {
-		p.id, err = db.insert("INSERT INTO cursor (name, start, low, required, retired, delivered, filtered, dead, evicted, dropped) VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)",
+	r.op = func(db *conn) error {
+		from = max(from, j.oldest.Load()) // retention may have gone on
+		id, err := db.insert("INSERT INTO cursor (name, start, low, required, retired, delivered, filtered, dead, evicted, dropped) VALUES (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)",
 			name, from, from-1, opts.Required)
+		p = j.newPlace(id, name, sinks.NewLedger(from-1))
+		p.required = opts.Required
 		return err
 	}
 	// In the commit, so that retention knows of it from the next one on.

@@ -44,6 +44,9 @@ func (a *appender) makeRoom(need int64) error {
 	if a.stored()+need <= limit {
 		return nil
 	}
+	if need > limit {
+		return fmt.Errorf("%w: %d bytes at once are more than retention_bytes", notifications.ErrFull, need)
+	}
 	// Somewhat more than is needed, so that not every commit has to delete.
 	target := limit - need - min(limit/64, retainStep)
 	for a.stored()+need > limit {
@@ -59,7 +62,7 @@ func (a *appender) makeRoom(need int64) error {
 			}
 		}
 		if n == 0 {
-			return fmt.Errorf("%w: %d bytes are more than retention_bytes", notifications.ErrFull, need)
+			return fmt.Errorf("%w: no chunk to delete", errDamaged)
 		}
 		if n, err = a.release(list[:n]); err != nil {
 			return err
@@ -88,18 +91,24 @@ func (a *appender) release(list []old) (int, error) {
 	if n == 0 {
 		return 0, refused
 	}
-	last := list[n-1].last
+	a.evict(list[n-1].last)
+	return n, nil
+}
+
+// evict settles for all cursors what they have not up to last, loudly.
+func (a *appender) evict(last uint64) {
 	for _, p := range a.places {
-		if wanted, _ := p.wanted(last); !wanted {
+		cut, retired := p.evict(last)
+		if cut == 0 {
 			continue
 		}
-		if cut := p.evict(last); cut > 0 {
-			a.j.metrics.evicted.Add(float64(cut))
-			a.j.log.Error("retention_bytes reached: events were cut before they were delivered",
-				"cursor", p.name, "events", cut, "up_to", last)
+		a.j.metrics.evicted.Add(float64(cut))
+		if retired {
+			a.j.log.Warn("events expired that only a retired cursor had not settled", "cursor", p.name, "events", cut, "up_to", last)
+		} else {
+			a.j.log.Error("retention_bytes reached: events were cut before they were delivered", "cursor", p.name, "events", cut, "up_to", last)
 		}
 	}
-	return n, nil
 }
 
 // refusal says why what is up to last must not be evicted.
@@ -173,6 +182,7 @@ func (a *appender) expire(now time.Time) (more bool, err error) {
 	if n == 0 {
 		return false, nil
 	}
+	a.evict(list[n-1].last) // of retired cursors only
 	return true, a.trim(list[n-1].mark)
 }
 
