@@ -357,6 +357,19 @@ func (s *scanner[T]) str() (escaped bool) {
 	return escaped
 }
 
+// The lowest and the highest bit of every lane of a word.
+const (
+	ones = 0x0101010101010101
+	high = ones << 7
+)
+
+// word returns eight bytes as the lanes of a word, which the compiler makes one load.
+func word[T text](b T) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
 // plainEnd returns where, from i on, the first byte is that does not stand for itself in
 // a string: a quote, a backslash, a control character or one that is not ASCII.
 //
@@ -364,11 +377,8 @@ func (s *scanner[T]) str() (escaped bool) {
 // highest bit set where the byte is such a one. A borrow can set it wrongly only in a lane
 // behind another that is special, and only the first counts.
 func plainEnd[T text](src T, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(src); i += 8 {
-		b := src[i : i+8]
-		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		w := word(src[i : i+8])
 		special := (w - ones*' ') | (w ^ ones*'"' - ones) | (w ^ ones*'\\' - ones) | w
 		if special &= high; special != 0 {
 			return i + bits.TrailingZeros64(special)/8
