@@ -21,15 +21,12 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	c, err := Parse(data, path)
-	var problems Problems
-	if err != nil && !errors.As(err, &problems) {
+	if c == nil {
 		return nil, err
 	}
-	if c != nil {
-		missing, _ := c.CheckFiles()
-		problems = append(problems, missing...)
-	}
-	return c, problems.err()
+	problems, _ := errors.AsType[Problems](err)
+	missing, _ := c.CheckFiles()
+	return c, problems.Merge(missing).err()
 }
 
 // Read returns the content of a configuration file, which is at most 1 MiB.

@@ -46,6 +46,23 @@ func (ps Problems) Error() string {
 	return strings.Join(text, "\n")
 }
 
+// Merge returns ps and those of more about keys that ps says nothing of, in the order of
+// the file: one mistake is told once, by whoever came first.
+func (ps Problems) Merge(more Problems) Problems {
+	known := make(map[string]bool, len(ps))
+	for _, p := range ps {
+		known[p.Path] = true
+	}
+	merged := slices.Clone(ps)
+	for _, p := range more {
+		if !known[p.Path] {
+			merged = append(merged, p)
+		}
+	}
+	merged.Sort()
+	return merged
+}
+
 // Sort puts problems into the order of the file.
 func (ps Problems) Sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
