@@ -20,29 +20,40 @@ func (h dueHeap[T]) next() (time.Time, bool) {
 
 func (h *dueHeap[T]) push(at time.Time, v T) {
 	*h = append(*h, due[T]{at, v})
-	for i := len(*h) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if !(*h)[i].at.Before((*h)[parent].at) {
-			return
-		}
-		(*h)[i], (*h)[parent] = (*h)[parent], (*h)[i]
-		i = parent
-	}
+	h.rise(len(*h) - 1)
 }
 
 // pop removes the first if it is due at now.
-func (h *dueHeap[T]) pop(now time.Time) (T, bool) {
-	var zero due[T]
+func (h *dueHeap[T]) pop(now time.Time) (v T, ok bool) {
 	if len(*h) == 0 || (*h)[0].at.After(now) {
-		return zero.v, false
+		return v, false
 	}
+	return h.remove(0), true
+}
+
+// remove removes entry i.
+func (h *dueHeap[T]) remove(i int) T {
 	old := *h
-	top := old[0]
-	last := len(old) - 1
-	old[0], old[last] = old[last], zero
+	v, last := old[i].v, len(old)-1
+	old[i], old[last] = old[last], due[T]{}
 	*h = old[:last]
-	h.sink(0)
-	return top.v, true
+	if i < last {
+		h.sink(i)
+		h.rise(i)
+	}
+	return v
+}
+
+// rise moves entry i up to its place.
+func (h dueHeap[T]) rise(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !h[i].at.Before(h[parent].at) {
+			return
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
 }
 
 // sink moves entry i down to its place.

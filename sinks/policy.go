@@ -2,7 +2,11 @@ package sinks
 
 import (
 	"context"
+	"errors"
+	"math"
 	"time"
+
+	"github.com/regcast/regcast/notifications"
 )
 
 // A Policy decides what the answers of a sink mean. It does no I/O, starts nothing and
@@ -42,29 +46,69 @@ const (
 // An Attempt describes a batch that is offered to a sink. Deliver passes it to
 // [Policy.Judge] and, in a context, to the sink: see [AttemptFrom].
 type Attempt struct {
-	Number     int       // 1 for the first time this batch is offered; holds do not count
-	Events     int       // in the batch
-	Bytes      int       // of the events' wire form
-	First      uint64    // sequence of the first event
-	Last       uint64    // sequence of the last event
-	Stored     time.Time // when the first event was stored
-	Started    time.Time // when this attempt began
-	FirstTried time.Time // when the batch was offered first
-	Previous   error     // what the attempt before was answered with; nil at the first
-	OutOfOrder bool      // an event of the same key was delivered before although it is later
-	Replay     string    // the job that delivers again, "" for live traffic
+	Number     int           // 1 for the first time this batch is offered; holds do not count
+	Events     int           // in the batch
+	Bytes      int           // of the events' wire form
+	First      uint64        // sequence of the first event
+	Last       uint64        // sequence of the last event
+	Stored     time.Time     // when the first event was stored
+	Started    time.Time     // when this attempt began
+	FirstTried time.Time     // when the batch was offered first; of a part of a split one, when the whole was
+	Held       time.Duration // how long it has waited for admission since FirstTried; does not count towards its age
+	Previous   error         // what the attempt before was answered with; nil at the first
+	OutOfOrder bool          // an event of the same key was delivered before although it is later
+	Replay     string        // the job that delivers again, "" for live traffic
 }
 
 type attemptKey struct{}
 
+// attemptContext carries an attempt; it saves the two allocations of a value that is
+// boxed.
+type attemptContext struct {
+	context.Context
+	attempt Attempt
+}
+
+func (c *attemptContext) Value(key any) any {
+	if key == (attemptKey{}) {
+		return &c.attempt
+	}
+	return c.Context.Value(key)
+}
+
 // WithAttempt returns a context that carries a.
 func WithAttempt(ctx context.Context, a Attempt) context.Context {
-	return context.WithValue(ctx, attemptKey{}, a)
+	return &attemptContext{ctx, a}
 }
 
 // AttemptFrom returns the attempt that ctx carries, for a sink that writes it into
 // headers.
 func AttemptFrom(ctx context.Context) (Attempt, bool) {
-	a, ok := ctx.Value(attemptKey{}).(Attempt)
-	return a, ok
+	a, ok := ctx.Value(attemptKey{}).(*Attempt)
+	if !ok {
+		return Attempt{}, false
+	}
+	return *a, true
+}
+
+// plainPolicy is the policy of a [Deliver] that was given none: everything is retried
+// for ever, with a backoff or as the error asks, but for what is permanent.
+type plainPolicy struct{ backoff Backoff }
+
+func (plainPolicy) Admit(time.Time) (int, time.Duration) { return math.MaxInt, 0 }
+
+func (p plainPolicy) Judge(a *Attempt, err error) Verdict {
+	switch {
+	case err == nil:
+		return Verdict{Action: Done}
+	case errors.Is(err, notifications.ErrClosed):
+		return Verdict{Action: Stop}
+	case notifications.IsPermanent(err):
+		return Verdict{Action: Dead, Dead: &DeadLetter{Reason: DeadRejected, Error: err.Error()}}
+	}
+	after, asked := RetryAfter(err)
+	if !asked {
+		after = p.backoff.Delay(a.Number)
+	}
+	return Verdict{Action: Retry, After: after}
 }
