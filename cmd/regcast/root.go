@@ -54,6 +54,8 @@ edit, or carries over the notifications of a CNCF distribution registry.`,
 	root.AddCommand(
 		newCheckCommand(),
 		newInitCommand(),
+		newReceiveCommand(),
+		newSendCommand(),
 		newVersionCommand(),
 	)
 	return root

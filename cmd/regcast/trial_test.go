@@ -1,0 +1,51 @@
+package main
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestTrial lets send and receive talk to each other on loopback, as testdata/trial/*.txtar
+// say. Beside the commands of testscript they have:
+//
+//	address VAR     # a free address on loopback, for a server that is started next
+//	listening ADDR  # waits until a server takes connections there
+func TestTrial(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/trial",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"address":   address,
+			"listening": listening,
+		},
+	})
+}
+
+func address(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: address VAR")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+func listening(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listening ADDR")
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); <-tick.C {
+		if conn, err := net.Dial("tcp", args[0]); err == nil {
+			ts.Check(conn.Close())
+			return
+		}
+	}
+	ts.Fatalf("nobody listens on %s", args[0])
+}
