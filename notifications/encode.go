@@ -231,13 +231,13 @@ func appendOther(dst []byte, name string, value any, present bool) []byte {
 // appendString appends s as encoding/json does, which also escapes <, > and &. What needs
 // an escape is rare and left to it.
 func appendString(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c >= 0x80 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			b, _ := json.Marshal(s) // a string never fails
-			return append(dst, b...)
-		}
+	if plainEnd(s, 0) < len(s) || hasByte(s, '<') || hasByte(s, '>') || hasByte(s, '&') {
+		b, _ := json.Marshal(s) // a string never fails
+		return append(dst, b...)
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s...)
 	return append(dst, '"')
 }
+
+func hasByte(s string, c byte) bool { return strings.IndexByte(s, c) >= 0 }
