@@ -37,7 +37,7 @@ func KnownAction(action string) bool {
 // written to a [Sink]; then it is safe for concurrent use.
 type Event struct {
 	ID         string        // unique; a UUIDv7 where regcast made the event
-	Timestamp  time.Time     // when it happened, by the clock of the source; zero if a received event does not say
+	Timestamp  time.Time     // when it happened, by the clock of the source, in UTC; zero if a received event does not say
 	Action     string        // one of the Action constants, or what the source sent
 	Repository string        // target.repository: the name without a host; never empty
 	Tag        string        // target.tag, "" without one

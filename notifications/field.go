@@ -6,7 +6,7 @@ type field uint8
 const (
 	noField field = iota
 
-	// Strings, which an Event has as exported fields.
+	// Strings, which an Event has as exported fields; those of a record stand together.
 	fieldID
 	fieldTimestamp
 	fieldAction
@@ -102,23 +102,6 @@ func (f field) record() record {
 		return inActor
 	case fieldRequest:
 		return inRequest
-	}
-	return inNothing
-}
-
-// in says which record f is a member of.
-func (f field) in() record {
-	switch f {
-	case fieldID, fieldTimestamp, fieldAction, fieldTarget, fieldActor, fieldRequest:
-		return inEvent
-	case fieldMediaType, fieldDigest, fieldRepository, fieldTag, fieldSize:
-		return inTarget
-	case fieldActorName, fieldUser:
-		return inActor
-	case fieldMethod:
-		return inRequest
-	case fieldEvents:
-		return inEnvelope
 	}
 	return inNothing
 }
