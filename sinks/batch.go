@@ -87,3 +87,15 @@ func (b *batch) cut(maxBytes int) int {
 	}
 	return len(b.items)
 }
+
+// batchQueue is first in, first out.
+type batchQueue []*batch
+
+func (q *batchQueue) push(b *batch) { *q = append(*q, b) }
+
+func (q *batchQueue) pop() *batch {
+	b := (*q)[0]
+	(*q)[0] = nil
+	*q = (*q)[1:]
+	return b
+}

@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -118,38 +119,35 @@ func (c *courier) receive(lent []Delivery) {
 
 // send offers batches while there are some and the policy admits them.
 func (c *courier) send(now time.Time) {
-	for {
-		b, ok := c.waiting.pop(now)
-		if !ok {
-			break
-		}
+	for b, ok := c.waiting.pop(now); ok; b, ok = c.waiting.pop(now) {
 		b.since = now
-		c.due = append(c.due, b)
+		c.due.push(b)
 	}
 	for {
-		if c.lanes.readyEvents == 0 {
-			c.lingerTo = time.Time{}
-		} else if c.lingerTo.IsZero() {
-			c.lingerTo = now.Add(c.opts.Batch.Linger)
-		}
-		fresh := c.lanes.readyEvents > 0 && c.mayForm(now)
-		if !fresh && len(c.due) == 0 || c.inFlight >= c.opts.Concurrency || !c.admitted(now) {
+		fresh := c.mayForm(now)
+		if !fresh && len(c.due)+len(c.first) == 0 || c.inFlight >= c.opts.Concurrency || !c.admitted(now) {
 			return
 		}
-		if c.turn = !c.turn; len(c.due) == 0 || c.turn && fresh {
+		switch c.turn = !c.turn; {
+		case len(c.first) > 0:
+			c.offer(c.first.pop(), now)
+		case len(c.due) == 0 || c.turn && fresh:
 			c.offer(c.form(now), now)
-			c.lingerTo = time.Time{}
-		} else {
-			b := c.due[0]
-			c.due[0] = nil
-			c.due = c.due[1:]
-			c.offer(b, now)
+		default:
+			c.offer(c.due.pop(), now)
 		}
 	}
 }
 
 // mayForm tells whether what is ready fills a batch, or has lingered long enough.
 func (c *courier) mayForm(now time.Time) bool {
+	if c.lanes.readyEvents == 0 {
+		c.lingerTo = time.Time{}
+		return false
+	}
+	if c.lingerTo.IsZero() {
+		c.lingerTo = now.Add(c.opts.Batch.Linger)
+	}
 	return c.lanes.readyEvents >= c.opts.Batch.MaxEvents || c.lanes.readyBytes >= c.maxBytes() || !now.Before(c.lingerTo)
 }
 
@@ -176,6 +174,7 @@ func (c *courier) admitted(now time.Time) bool {
 
 // form makes a batch of what is ready.
 func (c *courier) form(now time.Time) *batch {
+	c.lingerTo = time.Time{}
 	b := c.newBatch()
 	c.lanes.take(b, c.opts.Batch.MaxEvents, c.maxBytes())
 	if len(b.items) == 1 {
@@ -293,7 +292,7 @@ func (c *courier) last(b *batch, aborted bool) {
 
 // releaseAll releases whatever is held.
 func (c *courier) releaseAll() {
-	for _, b := range c.due {
+	for _, b := range slices.Concat(c.first, c.due) {
 		c.release(b)
 	}
 	for _, w := range c.waiting {

@@ -156,11 +156,12 @@ type courier struct {
 	inFlight int
 
 	lanes    lanes
-	held     int      // events, in lanes and batches
-	bytes    int      // of them
-	due      []*batch // to be offered now, in this order
+	held     int        // events, in lanes and batches
+	bytes    int        // of them
+	first    batchQueue // to be offered now, before anything else
+	due      batchQueue // to be offered again now, in turn with new batches
 	waiting  dueHeap[*batch]
-	turn     bool            // it is a new batch's turn, not one's that was offered before
+	turn     bool            // it is a new batch's turn, not one's of due
 	parked   map[uint64]past // of events that this Deliver has parked, at most Window
 	lingerTo time.Time       // when a batch that is not full goes; zero while nothing is ready
 	askAt    time.Time       // when to ask Policy.Admit again, if it said 0

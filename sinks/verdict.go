@@ -29,7 +29,7 @@ func (c *courier) judge(b *batch) {
 		c.park(b, now.Add(v.After))
 	case v.Action == Hold:
 		b.withdraw(now)
-		c.first(b)
+		c.first.push(b)
 	default:
 		c.halt(b)
 	}
@@ -41,14 +41,7 @@ func (c *courier) halt(b *batch) {
 		c.stop = errStopped
 	}
 	b.withdraw(time.Now())
-	c.first(b)
-}
-
-// first has b offered before anything else.
-func (c *courier) first(b *batch) {
-	c.due = append(c.due, nil)
-	copy(c.due[1:], c.due)
-	c.due[0] = b
+	c.first.push(b)
 }
 
 // finish ends all loans of b as s says, lets its keys go on, and has what is left of a
@@ -63,7 +56,7 @@ func (c *courier) finish(b *batch, s Settlement) {
 	}
 	if b.next != nil {
 		b.next.since = time.Now()
-		c.first(b.next)
+		c.first.push(b.next)
 	}
 	c.recycle(b)
 }
@@ -118,5 +111,5 @@ func (c *courier) split(b *batch, maxBytes int, now time.Time) {
 		part.past = p
 		part.freeze(c.opts.Replay, now)
 	}
-	c.first(b)
+	c.first.push(b)
 }
