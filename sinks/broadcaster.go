@@ -51,9 +51,7 @@ func (b *Broadcaster) Remove(dst notifications.Sink) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i := slices.IndexFunc(b.load(), func(s notifications.Sink) bool {
-		return reflect.ValueOf(s).Comparable() && s == dst
-	})
+	i := slices.Index(b.load(), dst)
 	if i < 0 {
 		return false
 	}

@@ -165,6 +165,16 @@ func TestBroadcasterAddRemove(t *testing.T) {
 	}
 }
 
+func TestBroadcasterKeepsItsOwnList(t *testing.T) {
+	var r notificationstest.Recorder
+	list := []notifications.Sink{&r}
+	b := sinks.NewBroadcaster(list...)
+	list[0] = discard{}
+	if err := b.Write(t.Context(), pushes(0, 1)); err != nil || r.Len() != 1 {
+		t.Errorf("Write = %v, %d received", err, r.Len())
+	}
+}
+
 // uncomparable panics when it is compared to another of its type.
 type uncomparable struct{ all []notifications.Sink }
 

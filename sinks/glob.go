@@ -48,7 +48,7 @@ func (g Glob) String() string { return g.prefix + g.stars + g.suffix }
 func (g Glob) exact() bool { return g.stars == "" }
 
 // Match tells whether the pattern stands for name. It allocates nothing; its time grows
-// at most with the product of both lengths.
+// at most with the length of the pattern and the square of that of the name.
 func (g Glob) Match(name string) bool {
 	if g.exact() {
 		return name == g.prefix

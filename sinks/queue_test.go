@@ -183,6 +183,8 @@ func TestQueueBlocksNoLongerThanTheContext(t *testing.T) {
 		go func() { first <- q.Write(ctx, pushes(100, 2)) }()
 		synctest.Wait()
 		go func() { second <- q.Write(t.Context(), pushes(2, 1)) }() // behind it, but it would fit
+		synctest.Wait()
+		expectStats(t, q, sinks.QueueStats{Accepted: 2, Pending: 2, Blocked: 3})
 		if err := <-first; !errors.Is(err, errLeft) {
 			t.Errorf("Write = %v, want %v", err, errLeft)
 		}
@@ -196,6 +198,29 @@ func TestQueueBlocksNoLongerThanTheContext(t *testing.T) {
 		gate.Open()
 		synctest.Wait()
 		expectEvents(t, r, count(0, 3))
+	})
+}
+
+// Room is made at the moment at which the context ends: either answer is right, as long
+// as it is true.
+func TestQueueRoomAsTheContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			var r notificationstest.Recorder
+			q := sinks.NewQueue(notificationstest.NewSlow(&r, time.Second), &sinks.QueueOptions{Capacity: 1})
+			mustWrite(t, q, pushes(0, 1))
+			synctest.Wait()
+			mustWrite(t, q, pushes(1, 1))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			err := q.Write(ctx, pushes(2, 1))
+			cancel()
+			if err := q.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if want := uint64(r.Len()); (err == nil) != (want == 3) || q.Stats().Delivered != want {
+				t.Fatalf("Write = %v with %d received, %+v", err, want, q.Stats())
+			}
+		}
 	})
 }
 

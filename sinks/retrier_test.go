@@ -209,6 +209,21 @@ func TestRetrierEndsDuringAnAttempt(t *testing.T) {
 	})
 }
 
+// An attempt that was cut short says nothing about the batch.
+func TestRetrierDoesNotGiveUpWhenCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := sinks.NewRetrier(notificationstest.NewSlow(nil, time.Hour), &sinks.RetrierOptions{
+			MaxAttempts: 1,
+			OnReject:    func(context.Context, []*notifications.Event, error) error { return nil },
+		}).Write(ctx, pushes(0, 1))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Write = %v, want the end of the context", err)
+		}
+	})
+}
+
 // One batch in trouble does not hold up another that is written beside it.
 func TestRetrierKeepsNothingBetweenWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
