@@ -1,0 +1,178 @@
+// Package app is where the configuration meets the constructors: it builds a dispatcher
+// from a config.Config, runs it, changes it while it runs and stops it.
+//
+// Things are built inside-out (engine, then cursors and deliveries, then intake, then
+// admin) and stopped last-built-first. [Start] returns a running [App]; who started it
+// calls [App.Shutdown].
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/config"
+	"github.com/regcast/regcast/endpoints"
+	"github.com/regcast/regcast/notifications/intake"
+	"github.com/regcast/regcast/sinks"
+)
+
+// Options are what an App needs beside its configuration.
+type Options struct {
+	Version string       // for the User-Agent and regcast_build_info
+	Logger  *slog.Logger // nil: nothing is logged
+	Console io.Writer    // where "console:" endpoints print; nil: os.Stdout
+}
+
+// An App is a running dispatcher. Its methods are safe for concurrent use.
+type App struct {
+	opts     Options
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	metrics  *endpoints.Metrics
+	reloaded prometheus.Gauge // regcast_config_last_reload_successful
+
+	engine  sinks.Engine
+	healthy func() error // of the engine
+	intake  *intake.Handler
+	servers servers
+
+	stopping atomic.Bool
+	tokens   atomic.Pointer[credentials]
+
+	mu         sync.Mutex // guards what follows: one Reload or Shutdown at a time
+	config     *config.Config
+	deliveries map[string]*delivery
+	stopped    bool
+
+	sweep func() // ends housekeeping
+}
+
+// Start builds a dispatcher and sets it going: when it returns, the app listens, accepts
+// and delivers. ctx bounds the start alone. Nothing is left behind when it fails.
+func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err error) {
+	if problems := Check(cfg); len(problems) > 0 {
+		return nil, problems
+	}
+	a := &App{
+		opts: opts, logger: opts.Logger, config: cfg,
+		registry:   prometheus.NewRegistry(),
+		deliveries: make(map[string]*delivery),
+	}
+	if a.logger == nil {
+		a.logger = slog.New(slog.DiscardHandler)
+	}
+	a.registerProcessMetrics()
+	a.metrics = endpoints.NewMetrics(a.registry)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Shutdown(context.WithoutCancel(ctx)))
+		}
+	}()
+
+	if err := a.openEngine(ctx); err != nil {
+		return nil, err
+	}
+	a.metrics.Observe(a.engine)
+	next, err := a.prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.apply(ctx, cfg, next); err != nil {
+		return nil, err
+	}
+	a.startHousekeeping()
+	if err := a.startServers(cfg); err != nil {
+		return nil, err
+	}
+	a.reloaded.Set(1)
+	return a, nil
+}
+
+func (a *App) registerProcessMetrics() {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "regcast_build_info", Help: "1, labelled with the version that runs.",
+		ConstLabels: prometheus.Labels{"version": a.opts.Version},
+	})
+	build.Set(1)
+	a.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "regcast_config_last_reload_successful",
+		Help: "1 if the configuration file was accepted the last time it was read, else 0.",
+	})
+	a.registry.MustRegister(build, a.reloaded,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// IntakeAddr is the address that intake listens on, with the port it was given.
+func (a *App) IntakeAddr() string { return a.servers.intake.addr() }
+
+// AdminAddr is the address that the admin server listens on, with the port it was given.
+func (a *App) AdminAddr() string { return a.servers.admin.addr() }
+
+// Failed reports an error that ended a server on its own; the app is to be shut down then.
+func (a *App) Failed() <-chan error { return a.servers.failed }
+
+// Health returns nil while the process and its engine work.
+func (a *App) Health() error { return a.healthy() }
+
+// Ready returns nil while the app accepts events.
+func (a *App) Ready() error {
+	if a.stopping.Load() {
+		return errors.New("stopping")
+	}
+	return a.healthy()
+}
+
+// Shutdown stops the app: it is not ready any more, intake answers 503, what was accepted
+// is stored, requests under way get the configuration's drain_timeout, places and
+// settlements are written, and the admin server ends last. The backlog stays in the
+// engine. When ctx ends first, what is left is cut short and its error is returned. A
+// second call returns nil.
+func (a *App) Shutdown(ctx context.Context) error {
+	a.stopping.Store(true)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return nil
+	}
+	a.stopped = true
+	if a.intake != nil {
+		a.intake.Refuse()
+	}
+	var errs []error
+	errs = append(errs, a.servers.intake.shutdown(ctx))
+	if a.sweep != nil {
+		a.sweep()
+	}
+	errs = append(errs, a.stopDeliveries(ctx))
+	if a.engine != nil {
+		if err := a.engine.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("closing the engine: %w", err))
+		}
+	}
+	errs = append(errs, a.servers.admin.shutdown(ctx))
+	return errors.Join(errs...)
+}
+
+// stopDeliveries stops all of them at once, since each may take its drain timeout.
+func (a *App) stopDeliveries(ctx context.Context) error {
+	for _, d := range a.deliveries {
+		d.cancel()
+	}
+	var errs []error
+	for _, d := range a.deliveries {
+		errs = append(errs, d.stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// adminTokens are the admin credentials that are valid now.
+func (a *App) adminTokens() []admin.Token { return a.tokens.Load().admin(a.logger) }

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/regcast/regcast/config"
+	"github.com/regcast/regcast/endpoints"
+	"github.com/regcast/regcast/sinks"
+)
+
+// newEndpoint builds what the configuration describes. It starts nothing.
+func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
+	opts, url, err := endpointOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	opts.Version, opts.Console = a.opts.Version, a.opts.Console
+	opts.Logger = a.logger.With("endpoint", c.Name)
+	opts.Metrics = a.metrics
+	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
+	}
+	return ep, nil
+}
+
+// endpointOptions translates the configuration of an endpoint.
+func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, err error) {
+	match, err := sinks.NewMatcher(rules(c.Filter), rules(c.Ignore))
+	if err != nil {
+		return nil, "", err
+	}
+	opts = &endpoints.Options{
+		Format:        c.Format,
+		Timeout:       c.Timeout,
+		Authorization: secretOf(c.Authorization, c.AuthorizationFile),
+		Headers:       make(http.Header, len(c.Headers)),
+		Ordering:      endpoints.Ordering(c.Ordering),
+		Concurrency:   c.Concurrency,
+		Batch:         sinks.BatchOptions{MaxEvents: c.Batch.MaxEvents, MaxBytes: int(c.Batch.MaxBytes), Linger: c.Batch.Linger},
+		Retry:         endpoints.RetryOptions{Initial: c.Retry.Initial, Max: c.Retry.Max, RetryAfterMax: c.Retry.RetryAfterMax},
+		Match:         match,
+		TLS: endpoints.TLSOptions{
+			CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+			InsecureSkipVerify: c.TLS.InsecureSkipVerify,
+		},
+		ProxyURL:  c.ProxyURL.Reveal(),
+		SuccessOn: c.SuccessOn, RetryOn: c.RetryOn, DropOn: c.DropOn,
+	}
+	for name, values := range c.Headers {
+		for _, v := range values {
+			opts.Headers[name] = append(opts.Headers[name], v.Reveal())
+		}
+	}
+	if c.URLFile != "" {
+		opts.URL = endpoints.SecretFile(c.URLFile)
+	}
+	return opts, c.URL, nil
+}
+
+func rules(r config.Rules) sinks.Rules {
+	return sinks.Rules{
+		Kinds: r.Kinds, Actions: r.Actions, Repositories: r.Repositories, Tags: r.Tags,
+		MediaTypes: r.MediaTypes, Actors: r.Actors, Methods: r.Methods,
+	}
+}
+
+// start is where a new endpoint's cursor begins.
+func start(s config.Start) sinks.Position {
+	switch {
+	case s.Oldest:
+		return sinks.Oldest()
+	case !s.At.IsZero():
+		return sinks.Since(s.At)
+	default:
+		return sinks.Now()
+	}
+}

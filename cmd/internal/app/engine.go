@@ -1,0 +1,35 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/regcast/regcast/config"
+	"github.com/regcast/regcast/sinks"
+	"github.com/regcast/regcast/sinks/journal"
+)
+
+// openEngine opens the engine that the configuration names.
+func (a *App) openEngine(ctx context.Context) error {
+	switch c := &a.config.Engine; c.Kind {
+	case config.EngineMemory:
+		a.logger.Warn("the memory engine forgets everything at a restart")
+		a.engine = sinks.NewMemory(nil)
+		a.healthy = func() error { return nil }
+	default:
+		j, err := journal.Open(a.config.DataDir, &journal.Options{
+			RetentionAge:    c.Journal.RetentionAge,
+			RetentionBytes:  int64(c.Journal.RetentionBytes),
+			OnFull:          journal.OnFull(c.Journal.OnFull),
+			DeadBytes:       int64(c.Journal.DeadBytes),
+			QuarantineBytes: int64(c.Journal.QuarantineBytes),
+			Registerer:      a.registry,
+			Logger:          a.logger,
+		})
+		if err != nil {
+			return fmt.Errorf("opening the journal: %w", err)
+		}
+		a.engine, a.healthy = j, j.Healthy
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/regcast/regcast/config"
+	"github.com/regcast/regcast/endpoints"
+)
+
+// Check reports what is wrong with cfg beyond what the file's own rules can see: globs
+// that do not compile, options that an endpoint refuses.
+func Check(cfg *config.Config) config.Problems {
+	var problems config.Problems
+	for i := range cfg.Endpoints {
+		c := &cfg.Endpoints[i]
+		path := fmt.Sprintf("endpoint[%d]", i)
+		opts, url, err := endpointOptions(c)
+		if err == nil {
+			var ep *endpoints.Endpoint
+			if ep, err = endpoints.NewEndpoint(c.Name, url, opts); err == nil {
+				err = ep.Shutdown(context.Background())
+			}
+		}
+		for _, err := range flatten(err) {
+			var option *endpoints.OptionError
+			if errors.As(err, &option) {
+				problems = append(problems, cfg.Problem(path+"."+option.Option, "%v", option.Err))
+			} else {
+				problems = append(problems, cfg.Problem(path, "%v", err))
+			}
+		}
+	}
+	problems.Sort()
+	return problems
+}
+
+// flatten returns the members of a joined error, or the error alone.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// Reload changes the running app to cfg: endpoints, filters, tokens and the log level. It
+// is all or nothing: with an error everything goes on as before. No event is lost or
+// passed by; what is pending goes by the new settings. An endpoint that its receiver
+// disabled stays so.
+func (a *App) Reload(ctx context.Context, cfg *config.Config) (err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return errors.New("stopping")
+	}
+	defer func() {
+		if err != nil {
+			a.reloaded.Set(0)
+		} else {
+			a.reloaded.Set(1)
+		}
+	}()
+	if problems := Check(cfg); len(problems) > 0 {
+		return problems
+	}
+	if keys := config.NeedRestart(a.config, cfg); len(keys) > 0 {
+		return fmt.Errorf("%s changed, which needs a restart; nothing was reloaded", strings.Join(keys, ", "))
+	}
+	next, err := a.prepare(cfg)
+	if err != nil {
+		return err
+	}
+	return a.apply(ctx, cfg, next)
+}
+
+// RefuseReload counts a file that could not even be read.
+func (a *App) RefuseReload() { a.reloaded.Set(0) }
+
+// prepare builds every endpoint of cfg that is new or changed; those that stay as they
+// are have no entry. It changes nothing.
+func (a *App) prepare(cfg *config.Config) (map[string]*endpoints.Endpoint, error) {
+	next := make(map[string]*endpoints.Endpoint)
+	for i := range cfg.Endpoints {
+		c := &cfg.Endpoints[i]
+		if d := a.deliveries[c.Name]; d != nil && reflect.DeepEqual(d.config, c) {
+			continue
+		}
+		ep, err := a.newEndpoint(c)
+		if err != nil {
+			return nil, errors.Join(err, discard(next))
+		}
+		next[c.Name] = ep
+	}
+	return next, nil
+}
+
+func discard(eps map[string]*endpoints.Endpoint) error {
+	var errs []error
+	for _, ep := range eps {
+		errs = append(errs, ep.Shutdown(context.Background()))
+	}
+	return errors.Join(errs...)
+}
+
+// apply makes next the endpoints that are at work. Places of new endpoints are taken
+// first, since that alone can fail; then nothing can.
+func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*endpoints.Endpoint) error {
+	opened := make(map[string]*delivery)
+	for i := range cfg.Endpoints {
+		c := &cfg.Endpoints[i]
+		if a.deliveries[c.Name] != nil {
+			continue
+		}
+		d, err := a.open(ctx, c, next[c.Name])
+		if err != nil {
+			for _, d := range opened {
+				err = errors.Join(err, d.stop(ctx))
+			}
+			return err
+		}
+		opened[c.Name] = d
+	}
+	a.tokens.Store(credentialsOf(cfg))
+	drain := cfg.DrainTimeout
+	kept := make(map[string]bool)
+	for i := range cfg.Endpoints {
+		c := &cfg.Endpoints[i]
+		kept[c.Name] = true
+		if d := opened[c.Name]; d != nil {
+			a.deliveries[c.Name] = d
+			d.begin(drain)
+			a.logger.Info("endpoint added", "endpoint", c.Name, "disabled", c.Disabled)
+		} else if ep := next[c.Name]; ep != nil {
+			a.replace(ctx, a.deliveries[c.Name], c, ep, drain)
+		}
+	}
+	for name, d := range a.deliveries {
+		if !kept[name] {
+			a.remove(ctx, d)
+			delete(a.deliveries, name)
+		}
+	}
+	a.config = cfg
+	return a.retireOthers(ctx, kept)
+}
+
+// replace goes on with d's place under the settings of c.
+func (a *App) replace(ctx context.Context, d *delivery, c *config.Endpoint, ep *endpoints.Endpoint, drain time.Duration) {
+	if err := d.halt(ctx); err != nil {
+		a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
+	}
+	if was := d.endpoint.State(); was.Name == endpoints.StateDisabled && !d.config.Disabled {
+		ep.Disable(was.Cause) // a reload is nobody's decision to enable it
+	}
+	if err := d.endpoint.Shutdown(ctx); err != nil {
+		a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
+	}
+	next := &delivery{config: c, cursor: d.cursor, endpoint: ep, logger: d.logger, cancel: func() {}}
+	a.deliveries[c.Name] = next
+	next.begin(drain)
+	a.logger.Info("endpoint changed", "endpoint", c.Name, "disabled", c.Disabled)
+}
+
+// remove stops a delivery whose endpoint is no longer in the file. Its place is kept.
+func (a *App) remove(ctx context.Context, d *delivery) {
+	name := d.config.Name
+	if err := d.stop(ctx); err != nil {
+		a.logger.Error("removing an endpoint", "endpoint", name, "error", err)
+	}
+	a.metrics.Forget(name)
+	a.logger.Info("endpoint removed; its place is kept for 7 days", "endpoint", name)
+}

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/config"
+	"github.com/regcast/regcast/notifications/intake"
+)
+
+// servers are the two that an app listens with.
+type servers struct {
+	intake, admin *server
+	failed        chan error // of a server that ended on its own
+}
+
+// startServers listens for events first and for operators second, so that readiness is
+// seen only once events are taken.
+func (a *App) startServers(cfg *config.Config) (err error) {
+	a.servers.failed = make(chan error, 2)
+	a.intake = intake.NewHandler(a.engine, a.intakeOptions(cfg))
+	in := intake.NewServer(a.intake)
+	if a.servers.intake, err = a.listen("intake", cfg.Intake.Listen, cfg.Intake.TLS, in); err != nil {
+		return err
+	}
+	a.logger.Info("taking events", "url", a.servers.intake.url()+"/events")
+
+	admin := &http.Server{
+		Handler: admin.NewHandler(&admin.Options{
+			Healthy: a.Health, Ready: a.Ready,
+			Gatherer: a.registry, MetricsAnonymous: cfg.Admin.MetricsAnonymous,
+			Tokens: a.adminTokens,
+		}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	if a.servers.admin, err = a.listen("admin", cfg.Admin.Listen, cfg.Admin.TLS, admin); err != nil {
+		return err
+	}
+	a.logger.Info("health, readiness and metrics", "url", a.servers.admin.url())
+	return nil
+}
+
+func (a *App) intakeOptions(cfg *config.Config) *intake.Options {
+	return &intake.Options{
+		MaxBody: int(cfg.Intake.MaxBody), MaxEvents: cfg.Intake.MaxEvents,
+		Tokens:         func() ([]string, bool) { return a.tokens.Load().intake(a.logger) },
+		TrustedProxies: cfg.Intake.TrustedProxies,
+		Registerer:     a.registry,
+		Logger:         a.logger,
+	}
+}
+
+// A server is an http.Server at work. A nil one was never started.
+type server struct {
+	name     string
+	http     *http.Server
+	listener net.Listener
+	done     chan struct{}
+}
+
+// listen starts a server. Its goroutine is joined by shutdown.
+func (a *App) listen(name, addr string, files config.ServerTLS, h *http.Server) (*server, error) {
+	if files.CertFile != "" {
+		var err error
+		if h.TLSConfig, err = serverTLS(files); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	s := &server{name: name, http: h, listener: l, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		serve := func() error { return h.Serve(l) }
+		if h.TLSConfig != nil {
+			serve = func() error { return h.ServeTLS(l, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			a.servers.failed <- fmt.Errorf("%s server: %w", name, err)
+		}
+	}()
+	return s, nil
+}
+
+func (s *server) addr() string {
+	if s == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+func (s *server) url() string {
+	if s.http.TLSConfig != nil {
+		return "https://" + s.addr()
+	}
+	return "http://" + s.addr()
+}
+
+// shutdown lets requests under way finish until ctx ends, then cuts them.
+func (s *server) shutdown(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("stopping the %s server: %w", s.name, err), s.http.Close())
+	}
+	<-s.done
+	return err
+}
+
+// serverTLS reads the certificates of a server. The pair is read again for each
+// handshake, so that a renewed certificate is used at once.
+func serverTLS(files config.ServerTLS) (*tls.Config, error) {
+	if _, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile); err != nil {
+		return nil, fmt.Errorf("reading the certificate: %w", err)
+	}
+	c := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+			return &pair, err
+		},
+	}
+	if files.ClientCAFile != "" {
+		pem, err := os.ReadFile(files.ClientCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the clients' authorities: %w", err)
+		}
+		c.ClientCAs = x509.NewCertPool()
+		if !c.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("no certificate in %s", files.ClientCAFile)
+		}
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return c, nil
+}
