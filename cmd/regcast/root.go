@@ -52,10 +52,13 @@ edit, or carries over the notifications of a CNCF distribution registry.`,
 		&cobra.Group{ID: groupData, Title: "Stored events:"},
 	)
 	root.AddCommand(
+		newServeCommand(),
 		newCheckCommand(),
+		newExplainCommand(),
 		newInitCommand(),
-		newReceiveCommand(),
 		newSendCommand(),
+		newReceiveCommand(),
+		newJournalCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regcast/regcast/sinks/journal"
+)
+
+func newJournalCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "journal",
+		GroupID: groupData,
+		Short:   "Back up, verify or export the journal",
+		Long: `journal works on the file that serve keeps events in: regcast.db in the configuration's
+data_dir. It is a SQLite database; its schema is documented in the package
+sinks/journal.`,
+		RunE: subcommands,
+	}
+	cmd.AddCommand(newJournalBackupCommand(), newJournalVerifyCommand(), newJournalExportCommand())
+	return cmd
+}
+
+func newJournalBackupCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the journal, consistently, while it is in use",
+		Long: `backup writes a consistent copy of the journal to FILE, which must not exist. The
+dispatcher may go on running. To restore, stop it, put the copy into an empty data_dir
+under the name regcast.db, and start it again: events that were stored after the copy are
+gone, and those that were delivered after it are delivered again.`,
+		Example: `  regcast journal backup /backup/regcast-$(date +%F).db
+  regcast journal backup --config /etc/regcast/regcast.toml /backup/regcast.db`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			if err := journal.Backup(cmd.Context(), cfg.DataDir, args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), args[0])
+			return err
+		},
+	}
+	addConfigFlag(cmd, &file)
+	return cmd
+}
+
+func newJournalVerifyCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check a stopped journal, its hash chain included",
+		Long: `verify reads the whole journal in DIR, which no dispatcher may be using: the database's own
+integrity, every stored event, and the chain of hashes that shows that nothing was
+changed or taken out since it was written. It changes nothing. It ends with 0 if all is
+well, else with 1.`,
+		Example: `  regcast journal verify /var/lib/regcast`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := journal.Verify(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := printReport(cmd.OutOrStdout(), &report, asJSON); err != nil {
+				return err
+			}
+			if !report.OK() {
+				return fmt.Errorf("the journal in %s is damaged: restore a backup, or export what can be read", args[0])
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func printReport(w io.Writer, r *journal.Report, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "events\t%d\n", r.Events)
+	fmt.Fprintf(table, "sequences\t%d to %d\n", r.First, r.Last)
+	fmt.Fprintf(table, "trimmed\tup to %d\n", r.Trimmed)
+	fmt.Fprintf(table, "dead letters\t%d\n", r.DeadCount)
+	fmt.Fprintf(table, "chunks\t%d\n", r.Chunks)
+	fmt.Fprintf(table, "last hash\t%x\n", r.Hash)
+	for _, problem := range r.Problems {
+		fmt.Fprintf(table, "problem\t%s\n", problem)
+	}
+	return table.Flush()
+}
+
+func newJournalExportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export DIR",
+		Short: "Write the events of a journal as JSON lines",
+		Long: `export writes every event that is stored in the journal in DIR to stdout, oldest first, one
+JSON object per line: the event as it is sent to endpoints. The dispatcher may go on
+running.`,
+		Example: `  regcast journal export /var/lib/regcast > events.jsonl
+  regcast journal export /var/lib/regcast | jq 'select(.action == "delete")'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
+			if err := journal.Export(cmd.Context(), args[0], out); err != nil {
+				return err
+			}
+			return out.Flush()
+		},
+	}
+}
