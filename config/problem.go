@@ -46,12 +46,16 @@ func (ps Problems) Error() string {
 	return strings.Join(text, "\n")
 }
 
-// Merge returns ps and those of more about keys that ps says nothing of, in the order of
-// the file: one mistake is told once, by whoever came first.
+// Merge returns ps and those of more that are about other keys, in the order of the file.
+// One mistake is told once, by whoever came first: nothing is added about a key that ps
+// names, nor about a table in which it names one.
 func (ps Problems) Merge(more Problems) Problems {
 	known := make(map[string]bool, len(ps))
 	for _, p := range ps {
 		known[p.Path] = true
+		if table := parent(p.Path); !strings.HasSuffix(table, "]") {
+			known[table] = true // not so a whole endpoint or token
+		}
 	}
 	merged := slices.Clone(ps)
 	for _, p := range more {

@@ -21,9 +21,24 @@ func TestProblem(t *testing.T) {
 }
 
 func TestMergeTellsAMistakeOnce(t *testing.T) {
-	ps := config.Problems{{Line: 5, Path: "b", Message: "first"}, {Line: 5, Path: "a"}}
-	more := config.Problems{{Line: 5, Path: "b", Message: "second"}, {Line: 2, Path: "c"}, {Line: 2, Path: "c", Message: "again"}}
-	want := config.Problems{{Line: 2, Path: "c"}, {Line: 2, Path: "c", Message: "again"}, {Line: 5, Path: "a"}, {Line: 5, Path: "b", Message: "first"}}
+	problem := func(line int, path, message string) config.Problem {
+		return config.Problem{Line: line, Path: path, Message: message}
+	}
+	ps := config.Problems{problem(5, "endpoint[0].tls.ca_file", "first"), problem(4, "endpoint[0].name", "first")}
+	more := config.Problems{
+		problem(5, "endpoint[0].tls.ca_file", "the same"),
+		problem(5, "endpoint[0].tls", "the table around it"),
+		problem(3, "endpoint[0]", "something else about the endpoint"),
+		problem(6, "endpoint[0].headers", "one"),
+		problem(6, "endpoint[0].headers", "two"),
+	}
+	want := config.Problems{
+		problem(3, "endpoint[0]", "something else about the endpoint"),
+		problem(4, "endpoint[0].name", "first"),
+		problem(5, "endpoint[0].tls.ca_file", "first"),
+		problem(6, "endpoint[0].headers", "one"),
+		problem(6, "endpoint[0].headers", "two"),
+	}
 	if diff := cmp.Diff(want, ps.Merge(more)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
