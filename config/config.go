@@ -17,7 +17,7 @@ type Config struct {
 	DataDir string `toml:"data_dir,path" restart:"true"`
 	// DrainTimeout is how long requests to endpoints that are under way may go on after
 	// a request to stop.
-	DrainTimeout time.Duration `toml:"drain_timeout"`
+	DrainTimeout time.Duration `toml:"drain_timeout" restart:"true"`
 	// Log says what is logged to stderr.
 	Log Log `toml:"log"`
 	// Source describes this dispatcher in events that it makes itself.
@@ -66,6 +66,10 @@ type Intake struct {
 	MaxBody Size `toml:"max_body" restart:"true"`
 	// MaxEvents bounds the events of one envelope; what has more is put into quarantine.
 	MaxEvents int `toml:"max_events" restart:"true"`
+	// HeaderTimeout bounds how long the header of a request may take to come in.
+	HeaderTimeout time.Duration `toml:"header_timeout" restart:"true"`
+	// IdleTimeout is how long a connection may stay open between two requests.
+	IdleTimeout time.Duration `toml:"idle_timeout" restart:"true"`
 	// TrustedProxies are those whose forwarded headers are believed.
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies" restart:"true"`
 	// TLS makes the server speak HTTPS.
@@ -82,7 +86,7 @@ type Admin struct {
 	// Listen is the address, host:port. Off loopback it needs a token.
 	Listen string `toml:"listen" restart:"true"`
 	// MetricsAnonymous opens /metrics to those who have no token.
-	MetricsAnonymous bool `toml:"metrics_anonymous"`
+	MetricsAnonymous bool `toml:"metrics_anonymous" restart:"true"`
 	// TLS makes the server speak HTTPS.
 	TLS ServerTLS `toml:"tls" restart:"true"`
 	// Tokens are who may use it; without any, everyone on loopback.
@@ -171,16 +175,22 @@ func Default() *Config {
 		DataDir:      "regcast-data",
 		DrainTimeout: 20 * time.Second,
 		Log:          Log{Level: "info", Format: "text"},
-		Intake:       Intake{Listen: "127.0.0.1:8410", MaxBody: 8 << 20, MaxEvents: 10000},
-		Admin:        Admin{Listen: "127.0.0.1:8411"},
+		Intake: Intake{
+			Listen:        "127.0.0.1:8410",
+			MaxBody:       8 * MiB,
+			MaxEvents:     10000,
+			HeaderTimeout: 10 * time.Second,
+			IdleTimeout:   2 * time.Minute,
+		},
+		Admin: Admin{Listen: "127.0.0.1:8411"},
 		Engine: Engine{
 			Kind: EngineJournal,
 			Journal: Journal{
 				RetentionAge:    168 * time.Hour,
-				RetentionBytes:  10 << 30,
+				RetentionBytes:  10 * GiB,
 				OnFull:          OnFullEvict,
-				DeadBytes:       1 << 30,
-				QuarantineBytes: 256 << 20,
+				DeadBytes:       1 * GiB,
+				QuarantineBytes: 256 * MiB,
 			},
 		},
 	}

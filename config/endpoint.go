@@ -109,7 +109,7 @@ func defaultEndpoint() Endpoint {
 		Timeout:     15 * time.Second,
 		Ordering:    OrderRepository,
 		Concurrency: 8,
-		Batch:       Batch{MaxEvents: 1, MaxBytes: 1 << 20},
+		Batch:       Batch{MaxEvents: 1, MaxBytes: 1 * MiB},
 		Retry:       Retry{Initial: time.Second, Max: time.Minute, RetryAfterMax: time.Hour},
 	}
 }

@@ -228,14 +228,14 @@ url = "https://a.example"
 	changes := map[string][]string{
 		base: nil,
 		strings.ReplaceAll(base, `"a"`, `"b"`) + "[[endpoint]]\nname = \"c\"\nurl = \"console:\"": nil,
-		"drain_timeout = \"1s\"\nlog = { level = \"debug\" }" + base:                              nil,
-		"data_dir = \"other\"" + base:        {"data_dir"},
-		"log = { format = \"json\" }" + base: {"log.format"},
+		"log = { level = \"debug\" }" + base:                                                      nil,
+		"data_dir = \"other\"" + base:                                                             {"data_dir"},
+		"log = { format = \"json\" }" + base:                                                      {"log.format"},
 		"source = { addr = \"a\" }\nengine.kind = \"memory\"\nengine.journal.dead_bytes = \"2MiB\"" + base: {
 			"source.addr", "engine.kind", "engine.journal.dead_bytes",
 		},
 		"admin.metrics_anonymous = true\n[intake]\nlisten = \"127.0.0.1:1\"\nmax_events = 1\ntrusted_proxies = [\"10.0.0.0/8\"]": {
-			"intake.listen", "intake.max_events", "intake.trusted_proxies",
+			"intake.listen", "intake.max_events", "intake.trusted_proxies", "admin.metrics_anonymous",
 		},
 		"[intake]\ntls = { cert_file = \"c\", key_file = \"k\" }": {"intake.tls.cert_file", "intake.tls.key_file"},
 	}

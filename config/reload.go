@@ -3,9 +3,8 @@ package config
 import "reflect"
 
 // NeedRestart lists the paths of the keys that differ between the running configuration
-// and the next one and that cannot change while regcast runs; what keeps a reload from
-// being applied. Everything else can change: endpoints, tokens, the level of the log,
-// the drain timeout.
+// and the next one and that cannot change while regcast runs: what a reload is refused
+// for. Everything else can change: endpoints, tokens, the level of the log.
 func NeedRestart(running, next *Config) []string {
 	return differences("", reflect.ValueOf(running).Elem(), reflect.ValueOf(next).Elem(), false)
 }

@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/regcast/regcast/cmd/internal/app"
 	"github.com/regcast/regcast/config"
 )
 
@@ -46,23 +49,31 @@ func check(cmd *cobra.Command, file string, noSecrets bool) error {
 		return usageError{err}
 	}
 	cfg, err := config.Parse(data, file)
-	problems, _ := errors.AsType[config.Problems](err)
 	if cfg == nil {
 		return err
 	}
+	problems, _ := errors.AsType[config.Problems](err)
 	warnings := cfg.Warnings()
-	if !noSecrets {
+	unsound := app.Check(cfg)
+	if noSecrets {
+		unsound = slices.DeleteFunc(unsound, aboutFiles)
+	} else {
 		missing, open := cfg.CheckFiles()
-		problems, warnings = append(problems, missing...), append(warnings, open...)
+		problems, warnings = problems.Merge(missing), append(warnings, open...)
 	}
+	problems = problems.Merge(unsound)
 	warnings.Sort()
 	for _, w := range warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 	}
 	if len(problems) > 0 {
-		problems.Sort()
 		return problems
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d endpoint(s)\n", file, len(cfg.Endpoints))
 	return err
+}
+
+// aboutFiles says whether a problem may be that a file is not there.
+func aboutFiles(p config.Problem) bool {
+	return strings.HasSuffix(p.Path, "_file") || strings.HasSuffix(p.Path, ".tls")
 }

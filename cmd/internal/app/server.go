@@ -28,6 +28,7 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 	a.servers.failed = make(chan error, 2)
 	a.intake = intake.NewHandler(a.engine, a.intakeOptions(cfg))
 	in := intake.NewServer(a.intake)
+	in.ReadHeaderTimeout, in.IdleTimeout = cfg.Intake.HeaderTimeout, cfg.Intake.IdleTimeout
 	if a.servers.intake, err = a.listen("intake", cfg.Intake.Listen, cfg.Intake.TLS, in); err != nil {
 		return err
 	}
