@@ -91,8 +91,8 @@ func NewQueue(dst notifications.Sink, opts *QueueOptions) *Queue {
 
 // Write puts batch into the queue. It consults ctx only when it has to wait.
 //
-// Errors: ErrFull with [Reject]; ctx's with [Block]; ErrClosed once Shutdown was called;
-// a permanent one if batch alone exceeds the queue's bounds.
+// Errors: ErrFull with [Reject]; the cause of ctx's end with [Block]; ErrClosed once
+// Shutdown was called; a permanent one if batch alone exceeds the capacity.
 func (q *Queue) Write(ctx context.Context, batch []*notifications.Event) error {
 	q.mu.Lock()
 	blocked, dropped, err := q.offer(batch)

@@ -50,8 +50,9 @@ func NewRetrier(dst notifications.Sink, opts *RetrierOptions) *Retrier {
 // ends. Between two attempts it waits for the backoff, or for as long as the error asks
 // by a method RetryAfter() time.Duration if that is longer.
 //
-// Errors: ErrClosed as soon as dst returns it; ctx's, joined with the last one of dst;
-// what OnReject returns, or without it the error that the batch was given up for.
+// Errors: ErrClosed as soon as dst returns it; the cause of ctx's end, joined with the
+// last error of dst; what OnReject returns, or without it the error that the batch was
+// given up for.
 func (r *Retrier) Write(ctx context.Context, batch []*notifications.Event) error {
 	started := time.Now()
 	for attempt := 1; ; attempt++ {
