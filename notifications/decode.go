@@ -2,7 +2,6 @@ package notifications
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 )
 
@@ -66,24 +65,19 @@ type decoder struct {
 // document reads the whole body and returns what spoils all of it.
 func (d *decoder) document(s *scanner[[]byte]) *flaw {
 	s.space()
-	object := s.peek() == '{'
-	found, f := false, (*flaw)(nil)
+	object, envelope := s.peek() == '{', false
 	if object {
-		found, f = d.envelope(s)
+		envelope = d.envelope(s)
 	} else {
 		s.value(0)
 	}
 	s.end()
 	switch {
-	case f != nil && f.reason == ReasonTooMany:
-		return f // the rest was not read
 	case s.fault != noFault:
 		return s.flaw()
-	case f != nil:
-		return f
 	case !object:
 		return &flaw{ReasonSyntax, "neither an envelope nor an event"}
-	case !found:
+	case !envelope:
 		return d.bare(s)
 	case len(d.out.Events)+len(d.out.Bad) == 0:
 		return &flaw{ReasonNoEvents, "the envelope is empty"}
@@ -92,7 +86,7 @@ func (d *decoder) document(s *scanner[[]byte]) *flaw {
 }
 
 // envelope reads an object and the events in it, and tells whether it is an envelope.
-func (d *decoder) envelope(s *scanner[[]byte]) (found bool, f *flaw) {
+func (d *decoder) envelope(s *scanner[[]byte]) (found bool) {
 	for more := s.open('}', 1); more; more = s.next('}') {
 		if s.key(inEnvelope) != fieldEvents {
 			s.begin()
@@ -100,32 +94,25 @@ func (d *decoder) envelope(s *scanner[[]byte]) (found bool, f *flaw) {
 			continue
 		}
 		found, d.out = true, Decoded{}
-		switch s.peek() {
-		case '[':
-			if f = d.events(s); f != nil && f.reason == ReasonTooMany {
-				return true, f
-			}
-		default:
-			f = nil
-			if s.peek() != 'n' {
-				f = &flaw{ReasonSyntax, "events is not an array"}
-			}
+		if s.peek() == '[' {
+			d.events(s)
+		} else {
 			s.value(1)
 		}
 	}
-	return found, f
+	return found
 }
 
 // events reads the array of events.
-func (d *decoder) events(s *scanner[[]byte]) *flaw {
+func (d *decoder) events(s *scanner[[]byte]) {
 	count := 0
 	for more := s.open(']', 2); more; more = s.next(']') {
 		if count++; count > d.maxEvents {
-			return &flaw{ReasonTooMany, fmt.Sprintf("more than %d events", d.maxEvents)}
+			s.fail(faultEvents)
+			return
 		}
 		d.event(s)
 	}
-	return nil
 }
 
 // event reads one event and keeps it as what it is.
@@ -199,52 +186,4 @@ func stringLen(text []byte) int {
 		}
 	}
 	return len(text)
-}
-
-// ParseEvent reads a single event object, by the same rules as [Decode] but without a
-// limit on its size. What [Event.AppendJSON] gave comes back without a copy: the event
-// keeps raw.
-func ParseEvent(raw string) (*Event, error) {
-	s := scanner[string]{src: raw}
-	s.space()
-	e, f := readEvent(&s)
-	s.end()
-	if s.fault != noFault {
-		f = s.flaw()
-	}
-	if f != nil {
-		return nil, fmt.Errorf("parse event: %w", f)
-	}
-	return e, nil
-}
-
-// UnmarshalJSON is [ParseEvent] for encoding/json. It leaves e.Provenance alone.
-func (e *Event) UnmarshalJSON(data []byte) error {
-	parsed, err := ParseEvent(string(data))
-	if err != nil {
-		return err
-	}
-	parsed.Provenance = e.Provenance
-	*e = *parsed
-	return nil
-}
-
-// Details returns the whole of e. Of a received event it decodes the JSON each time it is
-// called; the error is that of encoding/json, and what could be decoded comes with it.
-func (e *Event) Details() (Details, error) {
-	if e.details != nil {
-		return *e.details, nil
-	}
-	var w wireEvent
-	var err error
-	if e.raw != "" {
-		if err = json.Unmarshal([]byte(e.raw), &w); err != nil {
-			err = fmt.Errorf("decode details of event %q: %w", e.ID, err)
-		}
-	}
-	// What filters saw is what everybody sees, also of repeated members.
-	w.Target.Repository, w.Target.Tag = e.Repository, e.Tag
-	w.Target.Digest, w.Target.MediaType = e.Digest, e.MediaType
-	w.Actor.Name, w.Request.Method = e.Actor, e.Method
-	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source}, err
 }

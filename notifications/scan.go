@@ -11,7 +11,7 @@ const (
 // text is what a scanner reads: a body as it came, or an event as it was stored.
 type text interface{ string | []byte }
 
-// A fault is a reason why something is not JSON. It is a number and not a string so that
+// A fault is a reason why something is not JSON, or not read to its end. It is a number and not a string so that
 // a scanner points at nothing but its input and output and can live on the stack.
 type fault uint8
 
@@ -28,6 +28,7 @@ const (
 	faultLiteral
 	faultValue
 	faultDigit
+	faultEvents
 )
 
 func (f fault) String() string {
@@ -44,6 +45,7 @@ func (f fault) String() string {
 		"no such literal",
 		"a value is missing",
 		"a digit is missing",
+		"more events than allowed",
 	}[f]
 }
 

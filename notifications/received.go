@@ -2,14 +2,60 @@ package notifications
 
 import (
 	"crypto/sha256"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"strings"
 
-	"github.com/distribution/reference"
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
 )
+
+// ParseEvent reads a single event object, by the same rules as [Decode] but without a
+// limit on its size. What [Event.AppendJSON] gave comes back without a copy: the event
+// keeps raw.
+func ParseEvent(raw string) (*Event, error) {
+	s := scanner[string]{src: raw}
+	s.space()
+	e, f := readEvent(&s)
+	s.end()
+	if s.fault != noFault {
+		f = s.flaw()
+	}
+	if f != nil {
+		return nil, fmt.Errorf("parse event: %w", f)
+	}
+	return e, nil
+}
+
+// UnmarshalJSON is [ParseEvent] for encoding/json. It leaves e.Provenance alone.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	parsed, err := ParseEvent(string(data))
+	if err != nil {
+		return err
+	}
+	parsed.Provenance = e.Provenance
+	*e = *parsed
+	return nil
+}
+
+// Details returns the whole of e. Of a received event it decodes the JSON each time it is
+// called; the error is that of encoding/json, and what could be decoded comes with it.
+func (e *Event) Details() (Details, error) {
+	if e.details != nil {
+		return *e.details, nil
+	}
+	var w wireEvent
+	var err error
+	if e.raw != "" {
+		if err = json.Unmarshal([]byte(e.raw), &w); err != nil {
+			err = fmt.Errorf("decode details of event %q: %w", e.ID, err)
+		}
+	}
+	// What filters saw is what everybody sees, also of repeated members.
+	w.Target.Repository, w.Target.Tag = e.Repository, e.Tag
+	w.Target.Digest, w.Target.MediaType = e.Digest, e.MediaType
+	w.Actor.Name, w.Request.Method = e.Actor, e.Method
+	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source}, err
+}
 
 // A flaw says why something is not an event.
 type flaw struct {
@@ -19,9 +65,13 @@ type flaw struct {
 
 func (f *flaw) Error() string { return f.detail }
 
-// flaw says why what was scanned is not JSON.
+// flaw says why s failed.
 func (s *scanner[T]) flaw() *flaw {
-	return &flaw{ReasonSyntax, fmt.Sprintf("byte %d: %s", s.faultAt, s.fault)}
+	reason := ReasonSyntax
+	if s.fault == faultEvents {
+		reason = ReasonTooMany
+	}
+	return &flaw{reason, fmt.Sprintf("byte %d: %s", s.faultAt, s.fault)}
 }
 
 // readEvent reads the value at s as an event. Where it is not even JSON, s says so too.
@@ -118,8 +168,8 @@ func newReceived(raw string, spans *[fieldCount]span) (*Event, *flaw) {
 	return e, nil
 }
 
-// excerpt quotes the beginning of s.
-func excerpt(s string) string { return fmt.Sprintf("%.80q", s) }
+// excerpt quotes the beginning of s, in at most 402 bytes.
+func excerpt(s string) string { return fmt.Sprintf("%.40q", s) }
 
 // intern returns action without its place in a larger string, where it is a known one.
 func intern(action string) string {
@@ -134,70 +184,4 @@ func intern(action string) string {
 		return ActionDelete
 	}
 	return action
-}
-
-// maxName bounds a repository's name, in bytes: reference.RepositoryNameTotalLengthMax.
-const maxName = reference.RepositoryNameTotalLengthMax
-
-// isRepository tells whether name is a repository's, by the grammar of package reference.
-// Its regular expression is left to what no path alone can be: a name with a host.
-func isRepository(name string) bool {
-	if len(name) > maxName {
-		return false
-	}
-	if isPath(name) {
-		return true
-	}
-	_, err := reference.WithName(name)
-	return err == nil
-}
-
-// isPath tells whether name is one or more components of lower-case letters and digits,
-// joined by slashes. Within a component a period, one or two underscores, or any number
-// of dashes separate.
-func isPath(name string) bool {
-	separator := "/" // what stands since the last letter or digit
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		switch {
-		case isDigit(c) || 'a' <= c && c <= 'z':
-			separator = ""
-		case separator == "" && (c == '/' || c == '.' || c == '_' || c == '-'):
-			separator = name[i : i+1]
-		case c == '-' && separator[0] == '-', c == '_' && separator == "_":
-			separator = name[i-len(separator) : i+1]
-		default:
-			return false
-		}
-	}
-	return separator == ""
-}
-
-// isTag tells whether tag is one, by the grammar of package reference.
-func isTag(tag string) bool {
-	if tag == "" || len(tag) > 128 || tag[0] == '.' || tag[0] == '-' {
-		return false
-	}
-	for i := 0; i < len(tag); i++ {
-		c := tag[i]
-		if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'z') && c != '_' && c != '.' && c != '-' {
-			return false
-		}
-	}
-	return true
-}
-
-// isDigest tells whether s is a digest. One of an algorithm that we do not know is, if it
-// is spelled as one.
-func isDigest(s string) bool {
-	if hex, ok := strings.CutPrefix(s, "sha256:"); ok {
-		for i := 0; i < len(hex); i++ {
-			if c := hex[i]; !isDigit(c) && (c < 'a' || c > 'f') {
-				return false
-			}
-		}
-		return len(hex) == 64
-	}
-	err := digest.Digest(s).Validate()
-	return err == nil || errors.Is(err, digest.ErrDigestUnsupported)
 }
