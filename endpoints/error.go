@@ -44,6 +44,12 @@ func (e *DeliveryError) reason() string {
 	}
 }
 
+// mayBlameBatch tells whether another batch might fare better with the same endpoint: the
+// receiver has seen this one.
+func (e *DeliveryError) mayBlameBatch() bool {
+	return e.Status != 0 || e.Fault == FaultTimeout || e.Fault == FaultReset
+}
+
 // Unwrap returns the cause.
 func (e *DeliveryError) Unwrap() error { return e.Err }
 

@@ -169,6 +169,11 @@ func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, longes
 		delay := sinks.Backoff{Initial: firstProbe, Max: longest}.Delay(p.probes)
 		p.holdFor(max(delay, e.RetryAfter()), name, e)
 	}
+	if e.mayBlameBatch() {
+		// Retry lets batches take turns at being the probe, so that one which only seems
+		// to be the endpoint's trouble cannot hold up the others for good.
+		return sinks.Verdict{Action: sinks.Retry}
+	}
 	return sinks.Verdict{Action: sinks.Hold}
 }
 

@@ -14,14 +14,20 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/notificationstest"
 	"github.com/regcast/regcast/sinks"
 )
 
 // judgeStatus asks a new policy about an answer with that status.
-func judgeStatus(status, events int, previous error, header http.Header) (sinks.Verdict, State) {
+func judgeStatus(t *testing.T, status, events int, previous error, header http.Header) (sinks.Verdict, State) {
+	t.Helper()
 	p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
 	a := &sinks.Attempt{Number: 1, Events: events, Bytes: 4000, Started: time.Now(), Previous: previous}
 	v := p.Judge(a, answer(new(statusRule), status, header))
+	held := !passing(p.state.Name)
+	if inFlight, _ := p.Admit(time.Now()); (inFlight == 0) != held {
+		t.Errorf("%d: Admit = %d in state %q", status, inFlight, p.state.Name)
+	}
 	return v, p.state
 }
 
@@ -44,8 +50,8 @@ func TestVerdicts(t *testing.T) {
 	}
 	var (
 		done        = verdict{sinks.Done, sinks.Done, sinks.Done, "", StateOK}
-		misdirected = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateMisdirected}
-		auth        = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateAuth}
+		misdirected = verdict{sinks.Retry, sinks.Retry, sinks.Retry, "", StateMisdirected} // when Admit lets it
+		auth        = verdict{sinks.Retry, sinks.Retry, sinks.Retry, "", StateAuth}
 		rejected    = verdict{sinks.Retry, sinks.Split, sinks.Dead, sinks.DeadRejected, StateOK}
 		transient   = verdict{sinks.Retry, sinks.Retry, sinks.Retry, "", StateRetrying}
 		tooLarge    = verdict{sinks.Dead, sinks.Split, sinks.Dead, sinks.DeadTooLarge, StateOK}
@@ -76,14 +82,14 @@ func TestVerdicts(t *testing.T) {
 	}
 	for status := 100; status <= 599; status++ {
 		w := want(status)
-		single, state := judgeStatus(status, 1, nil, nil)
+		single, state := judgeStatus(t, status, 1, nil, nil)
 		if single.Action != w.single || state.Name != w.state {
 			t.Errorf("%d: %v, state %q, want %v, %q", status, single.Action, state.Name, w.single, w.state)
 		}
-		if batch, _ := judgeStatus(status, 2, nil, nil); batch.Action != w.batch {
+		if batch, _ := judgeStatus(t, status, 2, nil, nil); batch.Action != w.batch {
 			t.Errorf("%d to a batch: %v, want %v", status, batch.Action, w.batch)
 		}
-		second, _ := judgeStatus(status, 1, answer(new(statusRule), status, nil), nil)
+		second, _ := judgeStatus(t, status, 1, answer(new(statusRule), status, nil), nil)
 		if second.Action != w.second {
 			t.Errorf("%d again: %v, want %v", status, second.Action, w.second)
 		}
@@ -126,7 +132,7 @@ func TestVerdictDetails(t *testing.T) {
 			return v.Action == sinks.Done
 		}},
 	} {
-		if v, s := judgeStatus(c.status, c.events, nil, c.header); !c.check(v, s) {
+		if v, s := judgeStatus(t, c.status, c.events, nil, c.header); !c.check(v, s) {
 			t.Errorf("%s: got %+v, %+v", c.name, v, s)
 		}
 	}
@@ -225,9 +231,7 @@ func TestAnEndpointThatIsDownIsHeldAndProbed(t *testing.T) {
 			}
 			b.mustBe(StateRetrying)
 		}
-		if v := b.attempt(downAfter, unavailable); v.Action != sinks.Hold {
-			t.Fatalf("failure %d: %v, want a hold", downAfter, v.Action)
-		}
+		b.attempt(downAfter, unavailable)
 		b.mustBe(StateDown)
 
 		for _, most := range []time.Duration{5, 10, 20, 40, 80, 160, 300, 300} {
@@ -235,9 +239,8 @@ func TestAnEndpointThatIsDownIsHeldAndProbed(t *testing.T) {
 			if wait := b.probe(); wait < most/2-20*time.Millisecond || wait > most {
 				t.Errorf("probed after %v, want half to one of %v", wait, most)
 			}
-			if v := b.attempt(1, unavailable); v.Action != sinks.Hold {
-				t.Fatalf("failed probe: %v, want a hold", v.Action)
-			}
+			b.attempt(1, unavailable)
+			b.mustBe(StateDown)
 		}
 		b.probe()
 		b.attempt(1, nil)
@@ -368,4 +371,54 @@ func TestDisabledUntilEnabled(t *testing.T) {
 			t.Errorf("Admit once enabled = %d", inFlight)
 		}
 	})
+}
+
+// TestOneBatchDoesNotHoldUpTheOthers has an event that the receiver answers as if the
+// endpoint were to blame, again and again.
+func TestOneBatchDoesNotHoldUpTheOthers(t *testing.T) {
+	for _, fault := range []*DeliveryError{
+		{URL: "http://receiver.example", Class: Transient, Status: 500},
+		{URL: "http://receiver.example", Class: Transient, Fault: FaultTimeout, Err: errTimeout},
+		{URL: "http://receiver.example", Class: Auth, Status: 403},
+		{URL: "http://receiver.example", Class: Misdirected, Status: 404},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			engine := sinks.NewMemory(nil)
+			defer engine.Shutdown(context.Background())
+			cursor, err := engine.Cursor(t.Context(), "audit", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cursor.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			var received notificationstest.Recorder
+			sink := sinkFunc(func(ctx context.Context, batch []*notifications.Event) error {
+				if batch[0].Repository == "team/poison" {
+					return fault
+				}
+				return received.Write(ctx, batch)
+			})
+			done := make(chan error, 1)
+			go func() {
+				p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
+				done <- sinks.Deliver(ctx, cursor, sink, &sinks.DeliverOptions{Policy: p})
+			}()
+			events := append([]*notifications.Event{notificationstest.Push("team/poison", "v0", 0)}, notificationstest.Pushes(1, 50, "team/a", "team/b")...)
+			if err := engine.Write(ctx, events[:1]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour) // long enough for any hold to be at its longest
+			if err := engine.Write(ctx, events[1:]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2*maxProbeFaulty + time.Minute) // a probe by each
+			if received.Len() != 50 {
+				t.Errorf("%v: %d of 50 other events delivered", fault, received.Len())
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
