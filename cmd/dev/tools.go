@@ -29,7 +29,7 @@ func (t tool) run(ctx context.Context, d *dev, race []string) error {
 	if len(race) > 0 {
 		// Not in our own environment: the tool itself must not be built with -race.
 		flags := strings.TrimSpace(os.Getenv("GOFLAGS") + " -race")
-		args = append(args, "-exec", "env GOFLAGS='"+flags+"'")
+		args = append(args, "-exec", "env 'GOFLAGS="+flags+"'")
 	}
 	args = append(args, t.pkg+"@"+t.version)
 	args = append(args, t.args...)
