@@ -26,6 +26,29 @@ func ParseEvent(raw string) (*Event, error) {
 	return e, nil
 }
 
+// RestoreEvent is [ParseEvent] for an engine that reads back what [Event.AppendJSON] gave
+// it. It judges neither names nor what is missing: what was once accepted is read for ever,
+// whoever made it and whatever later rules say. Only text that is not a JSON object is an
+// error.
+func RestoreEvent(raw string) (*Event, error) {
+	s := scanner[string]{src: raw}
+	s.space()
+	s.begin()
+	start := s.pos
+	if s.peek() != '{' {
+		return nil, fmt.Errorf("restore event: %w", &flaw{ReasonSyntax, "an event is not an object"})
+	}
+	s.object(inEvent, 1)
+	raw = s.compact(start)
+	s.end()
+	if s.fault != noFault {
+		return nil, fmt.Errorf("restore event: %w", s.flaw())
+	}
+	e := unjudged(raw, &s.spans)
+	_ = e.readTimestamp(&s.spans) // zero, then
+	return e, nil
+}
+
 // UnmarshalJSON is [ParseEvent] for encoding/json. It leaves e.Provenance alone.
 func (e *Event) UnmarshalJSON(data []byte) error {
 	parsed, err := ParseEvent(string(data))
@@ -135,17 +158,7 @@ func identify(raw string, sp span) (*Event, *flaw) {
 
 // newReceived makes the event of its compact JSON and of the places of its fields there.
 func newReceived(raw string, spans *[fieldCount]span) (*Event, *flaw) {
-	e := &Event{
-		ID:         spans[fieldID].value(raw),
-		Action:     intern(spans[fieldAction].value(raw)),
-		Repository: spans[fieldRepository].value(raw),
-		Tag:        spans[fieldTag].value(raw),
-		Digest:     digest.Digest(spans[fieldDigest].value(raw)),
-		MediaType:  spans[fieldMediaType].value(raw),
-		Actor:      spans[fieldActorName].value(raw),
-		Method:     spans[fieldMethod].value(raw),
-		raw:        raw,
-	}
+	e := unjudged(raw, spans)
 	switch {
 	case e.Action == "":
 		return nil, &flaw{ReasonIncomplete, "without an action"}
@@ -158,14 +171,40 @@ func newReceived(raw string, spans *[fieldCount]span) (*Event, *flaw) {
 	case e.Digest != "" && !isDigest(string(e.Digest)):
 		return nil, &flaw{ReasonDigest, "not a digest: " + excerpt(string(e.Digest))}
 	}
-	if stamp := spans[fieldTimestamp].value(raw); stamp != "" {
-		// UnmarshalText takes RFC 3339 more strictly than Parse does.
-		if err := e.Timestamp.UnmarshalText([]byte(stamp)); err != nil {
-			return nil, &flaw{ReasonTimestamp, "not a time of RFC 3339: " + excerpt(stamp)}
-		}
-		e.Timestamp = e.Timestamp.UTC()
+	if err := e.readTimestamp(spans); err != nil {
+		return nil, &flaw{ReasonTimestamp, "not a time of RFC 3339: " + excerpt(spans[fieldTimestamp].value(raw))}
 	}
 	return e, nil
+}
+
+// unjudged makes the event of its compact JSON without looking at what its fields say,
+// all but the timestamp.
+func unjudged(raw string, spans *[fieldCount]span) *Event {
+	return &Event{
+		ID:         spans[fieldID].value(raw),
+		Action:     intern(spans[fieldAction].value(raw)),
+		Repository: spans[fieldRepository].value(raw),
+		Tag:        spans[fieldTag].value(raw),
+		Digest:     digest.Digest(spans[fieldDigest].value(raw)),
+		MediaType:  spans[fieldMediaType].value(raw),
+		Actor:      spans[fieldActorName].value(raw),
+		Method:     spans[fieldMethod].value(raw),
+		raw:        raw,
+	}
+}
+
+// readTimestamp sets the timestamp, in UTC. UnmarshalText takes RFC 3339 more strictly
+// than time.Parse does.
+func (e *Event) readTimestamp(spans *[fieldCount]span) error {
+	stamp := spans[fieldTimestamp].value(e.raw)
+	if stamp == "" {
+		return nil
+	}
+	if err := e.Timestamp.UnmarshalText([]byte(stamp)); err != nil {
+		return err
+	}
+	e.Timestamp = e.Timestamp.UTC()
+	return nil
 }
 
 // excerpt quotes the beginning of s, in at most 402 bytes.
