@@ -3,7 +3,6 @@ package sinks
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/regcast/regcast/notifications"
@@ -45,15 +44,28 @@ type RuleMatcher struct {
 // filter.MediaTypes excludes deletes, which have none. An event whose action
 // [notifications.KnownAction] does not know passes only where filter.Actions names it.
 //
-// Errors: one that lists every bad value with its key, spelled as in "filter.media_types".
+// Errors: a [*RuleError] for each bad value, joined by errors.Join.
 func NewMatcher(filter, ignore Rules) (*RuleMatcher, error) {
 	f, badFilter := compile("filter", filter)
 	i, badIgnore := compile("ignore", ignore)
-	if err := errors.Join(badFilter, badIgnore); err != nil {
+	if err := errors.Join(append(badFilter, badIgnore...)...); err != nil {
 		return nil, err
 	}
 	return &RuleMatcher{f, i}, nil
 }
+
+// A RuleError says what is wrong with one value of a [Rules] list.
+type RuleError struct {
+	Key   string // such as "filter.media_types"
+	Value string
+	Err   error
+}
+
+// Error names the key, the value and what is wrong.
+func (e *RuleError) Error() string { return fmt.Sprintf("%s: %q: %v", e.Key, e.Value, e.Err) }
+
+// Unwrap returns what is wrong.
+func (e *RuleError) Unwrap() error { return e.Err }
 
 // Match tells whether e is selected. It allocates nothing.
 func (m *RuleMatcher) Match(e *notifications.Event) bool { return m.Explain(e) == "" }
@@ -84,41 +96,6 @@ func (m *RuleMatcher) excluder(e *notifications.Event, open fieldSet) string {
 		}
 	}
 	return ""
-}
-
-// Warnings tells, one sentence each, what these rules do that their author may not
-// expect.
-func (m *RuleMatcher) Warnings() []string {
-	if !m.mayPassDelete() {
-		return nil
-	}
-	var warnings []string
-	if m.filter.given(mediaTypeField) {
-		warnings = append(warnings, "filter.media_types excludes all deletes: they have no media type")
-	}
-	byDigest := &notifications.Event{Action: notifications.ActionDelete, Repository: "r", Digest: "sha256:0"}
-	for _, r := range m.ignore.rules {
-		if r.field == kindField && r.match(byDigest) {
-			warnings = append(warnings, "ignore.kinds drops deletes by digest: they do not say whether a manifest or a blob was deleted")
-		}
-	}
-	return warnings
-}
-
-// mayPassDelete tells whether the actions alone let deletes pass.
-func (m *RuleMatcher) mayPassDelete() bool {
-	e := &notifications.Event{Action: notifications.ActionDelete}
-	for _, r := range m.ignore.rules {
-		if r.field == actionField && r.match(e) {
-			return false
-		}
-	}
-	for _, r := range m.filter.rules {
-		if r.field == actionField && !r.match(e) {
-			return false
-		}
-	}
-	return true
 }
 
 // A field is what a key of Rules looks at.
@@ -174,10 +151,6 @@ type ruleSet struct {
 	actions bool // the key is given
 }
 
-func (s *ruleSet) given(f field) bool {
-	return slices.ContainsFunc(s.rules, func(r rule) bool { return r.field == f })
-}
-
 // A rule holds the alternatives of one key.
 type rule struct {
 	key   string // as in "filter.tags"
@@ -209,7 +182,7 @@ func (r *rule) match(e *notifications.Event) bool {
 }
 
 // compile makes rules ready. half is "filter" or "ignore".
-func compile(half string, rules Rules) (ruleSet, error) {
+func compile(half string, rules Rules) (set ruleSet, bad []error) {
 	keys := []struct {
 		name   string
 		field  field
@@ -224,8 +197,7 @@ func compile(half string, rules Rules) (ruleSet, error) {
 		{"media_types", mediaTypeField, rules.MediaTypes, addName},
 		{"actors", actorField, rules.Actors, addPattern},
 	}
-	set := ruleSet{actions: len(rules.Actions) > 0}
-	var bad []error
+	set.actions = len(rules.Actions) > 0
 	for _, k := range keys {
 		if len(k.values) == 0 {
 			continue
@@ -233,12 +205,12 @@ func compile(half string, rules Rules) (ruleSet, error) {
 		r := rule{key: half + "." + k.name, field: k.field, names: make(map[string]struct{})}
 		for _, v := range k.values {
 			if err := k.add(&r, v); err != nil {
-				bad = append(bad, fmt.Errorf("%s: %q: %w", r.key, v, err))
+				bad = append(bad, &RuleError{r.key, v, err})
 			}
 		}
 		set.rules = append(set.rules, r)
 	}
-	return set, errors.Join(bad...)
+	return set, bad
 }
 
 func addKind(r *rule, name string) error {

@@ -1,10 +1,10 @@
 package sinks_test
 
 import (
+	"errors"
+	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/notificationstest"
@@ -161,32 +161,14 @@ func TestNewMatcherErrors(t *testing.T) {
 			t.Errorf("error does not say %s", want)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 9 {
-		t.Errorf("%d problems, want 9:\n%v", n, err)
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(joined.Unwrap()) != 9 {
+		t.Fatalf("want 9 errors, joined: %v", err)
 	}
-}
-
-func TestMatcherWarnings(t *testing.T) {
-	const (
-		mediaTypes = "filter.media_types excludes all deletes: they have no media type"
-		kinds      = "ignore.kinds drops deletes by digest: they do not say whether a manifest or a blob was deleted"
-	)
-	for _, tt := range []struct {
-		name           string
-		filter, ignore sinks.Rules
-		want           []string
-	}{
-		{"nothing", sinks.Rules{Kinds: []string{"image"}}, sinks.Rules{Methods: []string{"HEAD"}}, nil},
-		{"media types", sinks.Rules{MediaTypes: []string{"**"}}, sinks.Rules{}, []string{mediaTypes}},
-		{"media types of deletes", sinks.Rules{MediaTypes: []string{"**"}, Actions: []string{"push", "delete"}}, sinks.Rules{}, []string{mediaTypes}},
-		{"media types of pushes", sinks.Rules{MediaTypes: []string{"**"}, Actions: []string{"push"}}, sinks.Rules{}, nil},
-		{"media types, deletes ignored", sinks.Rules{MediaTypes: []string{"**"}}, sinks.Rules{Actions: []string{"delete"}}, nil},
-		{"blobs ignored", sinks.Rules{}, sinks.Rules{Kinds: []string{"blob"}}, []string{kinds}},
-		{"tags ignored", sinks.Rules{}, sinks.Rules{Kinds: []string{"tag"}}, nil},
-		{"both", sinks.Rules{MediaTypes: []string{"**"}}, sinks.Rules{Kinds: []string{"blob"}}, []string{mediaTypes, kinds}},
-	} {
-		if diff := cmp.Diff(tt.want, matcher(t, tt.filter, tt.ignore).Warnings()); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+	for _, err := range joined.Unwrap() {
+		var bad *sinks.RuleError
+		if !errors.As(err, &bad) || !strings.HasPrefix(err.Error(), bad.Key) || !strings.Contains(err.Error(), strconv.Quote(bad.Value)) {
+			t.Errorf("%v does not name key and value: %+v", err, bad)
 		}
 	}
 }
