@@ -53,7 +53,7 @@ func (ps Problems) Merge(more Problems) Problems {
 	known := make(map[string]bool, len(ps))
 	for _, p := range ps {
 		known[p.Path] = true
-		if table := parent(p.Path); !strings.HasSuffix(table, "]") {
+		if table := parent(p.Path); table != "" && !strings.HasSuffix(table, "]") {
 			known[table] = true // not so a whole endpoint or token
 		}
 	}

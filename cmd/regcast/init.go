@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regcast/regcast/cmd/internal/app"
 	"github.com/regcast/regcast/config"
 )
 
@@ -79,8 +80,8 @@ func initialize(cmd *cobra.Command, from, output string) error {
 	if err != nil {
 		return fmt.Errorf("rendering the configuration: %w", err)
 	}
-	if _, err := config.Parse(text, "the result"); err != nil {
-		return fmt.Errorf("carrying over %s makes no sound configuration: %w", from, err)
+	if err := sound(text); err != nil {
+		return usagef("carrying over %s: %w", from, err)
 	}
 	files := s.secretFiles(filepath.Dir(output))
 	if output != "" {
@@ -95,6 +96,19 @@ func initialize(cmd *cobra.Command, from, output string) error {
 		}
 	}
 	s.explain(cmd.ErrOrStderr(), filepath.Dir(output))
+	return nil
+}
+
+// sound says what "check" would find wrong with the result. Nothing is written then.
+func sound(text []byte) error {
+	cfg, err := config.Parse(text, "the result")
+	if cfg == nil {
+		return err
+	}
+	problems, _ := errors.AsType[config.Problems](err)
+	if problems = problems.Merge(app.Check(cfg)); len(problems) > 0 {
+		return errors.New(problems.Error())
+	}
 	return nil
 }
 
