@@ -15,9 +15,10 @@ type Cursor interface {
 	Name() string
 
 	// Claim fills into with events that are neither settled nor on loan, oldest first,
-	// waits for at least one, and returns how many it lent. What a former holder had on
-	// loan comes before anything newer; a parked event comes when its time has come, an
-	// event released comes again at once.
+	// waits for at least one, and returns how many it lent; it may lend fewer than there
+	// are, to bound what is read at once. What a former holder had on loan comes before
+	// anything newer; a parked event comes when its time has come, an event released comes
+	// again at once.
 	// Errors: ctx's; io.EOF once a bounded cursor has nothing left to lend or to settle;
 	// notifications.ErrClosed.
 	Claim(ctx context.Context, into []Delivery) (int, error)

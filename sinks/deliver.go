@@ -158,7 +158,7 @@ type courier struct {
 	lanes    lanes
 	held     int        // events, in lanes and batches
 	bytes    int        // of them
-	first    batchQueue // to be offered now, before anything else
+	first    batchQueue // to be offered now, before anything else: the rest of what was split
 	due      batchQueue // to be offered again now, in turn with new batches
 	waiting  dueHeap[*batch]
 	turn     bool            // it is a new batch's turn, not one's of due

@@ -279,6 +279,65 @@ func testRandomFailures(t *testing.T, batch sinks.BatchOptions, seed uint64) {
 	}
 }
 
+func TestDeliverGoesOnWhereItWasStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 7))
+		var busy atomic.Uint64
+		r := &receiver{answer: func(context.Context, sinks.Attempt, []*notifications.Event) error {
+			time.Sleep(time.Millisecond)
+			if busy.Add(1)%5 == 0 {
+				return errBusy
+			}
+			return nil
+		}}
+		opts := &sinks.DeliverOptions{Concurrency: 3, Batch: sinks.BatchOptions{MaxEvents: 4}}
+		d := deliver(t, r, opts)
+		events := notificationstest.Pushes(0, 2000, repositories(50)...)
+		for i := 0; i < len(events); i += 50 {
+			d.write(events[i : i+50]...)
+			pass(time.Duration(rng.IntN(20)) * time.Millisecond)
+			if rng.IntN(3) == 0 {
+				d.end()
+				d.start(opts, nil)
+			}
+		}
+		pass(time.Hour)
+		d.expect(events)
+		d.settled(map[sinks.Outcome]uint64{sinks.Delivered: uint64(len(events))})
+		d.end()
+	})
+}
+
+// TestDeliverInRealTime is for the race detector: no bubble slows anybody down.
+func TestDeliverInRealTime(t *testing.T) {
+	const writers, each = 4, 1000
+	r := new(receiver)
+	d := deliver(t, r, &sinks.DeliverOptions{Batch: sinks.BatchOptions{MaxEvents: 3}})
+	names := repositories(10)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				e := notificationstest.Push(names[i%10]+fmt.Sprint(w), "v1", i)
+				if err := d.engine.Write(t.Context(), []*notifications.Event{e}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for end := time.Now().Add(20 * time.Second); d.info().Pending > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	d.settled(map[sinks.Outcome]uint64{sinks.Delivered: writers * each})
+	for repo, ns := range r.numbers() {
+		if !slices.IsSorted(ns) {
+			t.Errorf("%s: out of order: %v", repo, ns)
+		}
+	}
+	d.end()
+}
+
 func TestDeliverFailingRepositoriesStarveNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes, repos, failing, each = 8, 1000, 8, 20
@@ -450,8 +509,40 @@ func TestDeliverHold(t *testing.T) {
 				t.Errorf("attempt number %d after %v, want 1: holds do not count", a.Number, a.Previous)
 			}
 		}
-		if a := r.tried()[4]; a.First != 1 && a.First != 2 && a.First != 3 && a.First != 4 {
-			t.Errorf("probed with event %d, want one that was tried before", a.First)
+		d.end()
+	})
+}
+
+// A receiver may answer to one event as if it were to all. The hold must not last for
+// ever because that one is the probe each time.
+func TestDeliverTakesTurnsAtProbing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var until time.Time
+		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+			if batch[0].Repository == "team/0" {
+				return errBusy
+			}
+			return nil
+		}}
+		policy := table{
+			admit: func(now time.Time) (int, time.Duration) {
+				if left := until.Sub(now); left > 0 {
+					return 0, left
+				}
+				return 1, 0
+			},
+			judge: func(*sinks.Attempt, error) sinks.Verdict {
+				until = time.Now().Add(time.Second)
+				return sinks.Verdict{Action: sinks.Hold}
+			},
+		}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy})
+		events := notificationstest.Pushes(0, 100, repositories(10)...)
+		d.write(events...)
+		pass(5 * time.Minute)
+		d.expect(slices.DeleteFunc(events, func(e *notifications.Event) bool { return e.Repository == "team/0" }))
+		if info := d.info(); info.Pending != 10 {
+			t.Errorf("%d pending, want 10", info.Pending)
 		}
 		d.end()
 	})
@@ -780,3 +871,14 @@ type comeBack struct{}
 
 func (comeBack) Error() string             { return "come back later" }
 func (comeBack) RetryAfter() time.Duration { return 90 * time.Second }
+
+func TestAttemptFrom(t *testing.T) {
+	if a, ok := sinks.AttemptFrom(t.Context()); ok {
+		t.Errorf("a context without an attempt has %+v", a)
+	}
+	ctx, cancel := context.WithTimeout(sinks.WithAttempt(t.Context(), sinks.Attempt{Number: 3}), time.Hour)
+	defer cancel()
+	if a, ok := sinks.AttemptFrom(ctx); !ok || a.Number != 3 {
+		t.Errorf("attempt %+v, %t; want number 3", a, ok)
+	}
+}

@@ -39,7 +39,7 @@ const (
 	Split               // halve the batch, in order, and offer the halves; a single event is judged Dead instead
 	Dead                // settle as dead letter; only for a single event, a larger batch is split
 	Park                // put aside for After, out of order from then on; later events of its keys go on
-	Hold                // not the batch's fault: offer it again as soon as Admit allows, as if this attempt had not been
+	Hold                // not the batch's fault: offer it again, in turn with others, as soon as Admit allows, as if this attempt had not been
 	Stop                // the sink is closed: release everything and return
 )
 

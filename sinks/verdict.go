@@ -29,7 +29,7 @@ func (c *courier) judge(b *batch) {
 		c.park(b, now.Add(v.After))
 	case v.Action == Hold:
 		b.withdraw(now)
-		c.first.push(b)
+		c.due.push(b)
 	default:
 		c.halt(b)
 	}
@@ -40,8 +40,7 @@ func (c *courier) halt(b *batch) {
 	if c.stop = b.err; c.stop == nil {
 		c.stop = errStopped
 	}
-	b.withdraw(time.Now())
-	c.first.push(b)
+	c.due.push(b) // to be released with the rest
 }
 
 // finish ends all loans of b as s says, lets its keys go on, and has what is left of a
