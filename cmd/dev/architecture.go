@@ -43,6 +43,8 @@ func modules() map[string]permission {
 		"github.com/google/go-containerregistry":  {[]string{"examples/..."}, "a client to drive a registry with, in examples and tests"},
 		"github.com/sirupsen/logrus":              {[]string{"examples/..."}, "distribution logs through it, and a harness has to quiet it"},
 		"github.com/google/go-cmp":                {[]string{"sinks/sinktest", "notifications/notificationstest"}, "comparison, in conformance suites"},
+		"gopkg.in/yaml.v2":                        {[]string{"cmd/regcast"}, "init reads a registry's configuration; ours is TOML"},
+		"golang.org/x/sync":                       {[]string{"cmd/dev/bench"}, "groups of clients"},
 		"github.com/spf13/cobra":                  {[]string{"cmd/..."}, "the command line"},
 		"github.com/schollz/progressbar/v3":       {[]string{"cmd/..."}, "the command line"},
 		"github.com/jedib0t/go-pretty/v6":         {[]string{"cmd/..."}, "the command line"},

@@ -95,12 +95,11 @@ func (f folder) judge() (wrong, warnings []string) {
 	for _, file := range f.files {
 		wrong = append(wrong, file.inits()...)
 		wrong = append(wrong, file.unfinished()...)
-		if file.test {
-			wrong = append(wrong, file.sleeps()...)
-		} else if file.lines > maxFileLines {
+		if !file.test && file.lines > maxFileLines {
 			warnings = append(warnings, fmt.Sprintf("%s has %d lines: does it hold one thing?", file.name, file.lines))
 		}
 	}
+	wrong = append(wrong, f.sleeps()...)
 	wrong = append(wrong, f.packageComment()...)
 	wrong = append(wrong, f.mutableState()...)
 	wrong = append(wrong, f.missingExamples()...)
@@ -124,31 +123,6 @@ func (f sourceFile) unfinished() (wrong []string) {
 				wrong = append(wrong, f.at(c)+": unfinished: do it now, or say in words what is not done and why")
 			}
 		}
-	}
-	return wrong
-}
-
-// sleeps: a test that sleeps on the real clock is slow when it passes and fails on a
-// busy machine. Inside synctest.Test time costs nothing; a helper that is called from
-// there says "synctest" in its comment.
-func (f sourceFile) sleeps() (wrong []string) {
-	for _, decl := range f.ast.Decls {
-		if fn, ok := decl.(*ast.FuncDecl); ok && strings.Contains(fn.Doc.Text(), "synctest") {
-			continue
-		}
-		ast.Inspect(decl, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok {
-				return true
-			}
-			if isCall(call, "synctest", "Test") {
-				return false
-			}
-			if isCall(call, "time", "Sleep") {
-				wrong = append(wrong, f.at(call)+": time.Sleep on the real clock; wait for what is expected, or use testing/synctest")
-			}
-			return true
-		})
 	}
 	return wrong
 }
@@ -212,17 +186,9 @@ func (f folder) calledInExamples() map[string]bool {
 			if !ok || !strings.HasPrefix(fn.Name.Name, "Example") || !file.hasOutput(fn) {
 				continue
 			}
-			ast.Inspect(fn, func(n ast.Node) bool {
-				if call, ok := n.(*ast.CallExpr); ok {
-					switch fun := call.Fun.(type) {
-					case *ast.Ident:
-						called[fun.Name] = true
-					case *ast.SelectorExpr:
-						called[fun.Sel.Name] = true
-					}
-				}
-				return true
-			})
+			for _, name := range calls(fn) {
+				called[name] = true
+			}
 		}
 	}
 	return called

@@ -42,12 +42,14 @@ func ExampleNewT() {
 	// Output: <nil>
 }
 func TestX(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }
-// wait runs in a synctest bubble.
-func wait() { time.Sleep(1) }
+func TestY(t *testing.T) { synctest.Test(t, func(t *testing.T) { rig{}.wait() }) }
+func (rig) wait() { pass() }
+func pass() { time.Sleep(1) }
 `}},
 		"init":             {map[string]string{"p/p.go": head + "func init() {}"}, []string{"p/p.go:3: init"}},
 		"unfinished":       {map[string]string{"p/p.go": head + "// TO" + "DO: this\n"}, []string{"p/p.go:3: unfinished"}},
 		"sleeps":           {map[string]string{"p/p.go": head, "p/p_test.go": "package p\nfunc TestX(t *testing.T) {\n\ttime.Sleep(1)\n}"}, []string{"p/p_test.go:3: time.Sleep"}},
+		"sleeps elsewhere": {map[string]string{"p/p.go": head, "p/p_test.go": "package p\nfunc TestX(t *testing.T) { synctest.Test(t, f); other() }\nfunc other() { time.Sleep(1) }"}, []string{"p/p_test.go:3: time.Sleep"}},
 		"no comment":       {map[string]string{"p/p.go": "package p"}, []string{"p: no package comment"}},
 		"two comments":     {map[string]string{"p/p.go": head, "p/q.go": head}, []string{"p: more than one package comment: p/p.go, p/q.go"}},
 		"empty state":      {map[string]string{"p/p.go": head + "var x int"}, []string{"variable x starts empty"}},
