@@ -6,10 +6,10 @@
 //
 // A registry calls the methods of a [Listener]; [Bridge.For] gives it one for each
 // request. The bridge makes an [Event] of the call, with the actor who asked, the
-// request that did it and the source it happened at, and writes it to a Sink. Sinks
-// wrap sinks: see package sinks for broadcasters, queues, retriers, filters and
-// engines, and package endpoints for webhooks. Events that another registry has made
-// come in through [Decode] and keep the JSON they came as.
+// request that did it ([RequestOf], [BaseURLOf]) and the source it happened at, and
+// writes it to a Sink. Sinks wrap sinks: see package sinks for broadcasters, queues,
+// retriers, filters and engines, and package endpoints for webhooks. Events that another
+// registry has made come in through [Decode] and keep the JSON they came as.
 //
 // # What it promises
 //

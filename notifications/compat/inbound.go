@@ -16,8 +16,8 @@ import (
 // DefaultTimeout bounds a write of an [Inbound] whose options do not say.
 const DefaultTimeout = 10 * time.Second
 
-// FormatDistribution is the Provenance.Format of events that an [Inbound] converted.
-const FormatDistribution = "distribution"
+// formatDistribution is the Provenance.Format of events that were converted.
+const formatDistribution = "distribution"
 
 // An Inbound is a go-events sink that writes to one of ours. It is safe for concurrent
 // use.
@@ -110,6 +110,6 @@ func convert(event events.Event) (*notifications.Event, error) {
 	if err != nil {
 		return nil, notifications.Permanent(fmt.Errorf("reading a %T as an event: %w", event, err))
 	}
-	e.Provenance.Format = FormatDistribution
+	e.Provenance.Format = formatDistribution
 	return e, nil
 }

@@ -228,3 +228,21 @@ func ExampleNewOutbound() {
 	// push team/app v0
 	// push team/app v1
 }
+
+func ExampleOutboundOptions() {
+	endpoint := theirs.NewEndpoint("audit", "https://audit.example/hook", theirs.EndpointConfig{})
+	defer endpoint.Close()
+
+	out := compat.NewOutbound(endpoint, &compat.OutboundOptions{
+		Convert: func(e *notifications.Event) (events.Event, error) {
+			var event theirs.Event
+			err := json.Unmarshal(e.AppendJSON(nil), &event)
+			return event, err // a value: distribution's filters panic at a pointer
+		},
+		Closed: theirs.ErrSinkClosed,
+	})
+	defer out.Shutdown(context.Background())
+
+	fmt.Println(out.Write(context.Background(), nil))
+	// Output: <nil>
+}
