@@ -244,3 +244,18 @@ func TestBroadcasterBehindASlowSink(t *testing.T) {
 		}
 	})
 }
+
+// It is on the path of a registry's requests.
+func TestBroadcasterAllocations(t *testing.T) {
+	images := matcher(t, sinks.Rules{Kinds: []string{"image"}}, sinks.Rules{})
+	b := sinks.NewBroadcaster(sinks.NewFilter(discard{}, images), discard{})
+	batch := pushes(0, 1)
+	n := testing.AllocsPerRun(100, func() {
+		if b.Wants(batch[0]) {
+			_ = b.Write(context.Background(), batch)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations to ask and to offer", n)
+	}
+}
