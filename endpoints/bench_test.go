@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -50,4 +51,59 @@ func BenchmarkAttempt(b *testing.B) {
 			resp.Body.Close()
 		}
 	})
+}
+
+// BenchmarkDeliver delivers from memory to a receiver, one event for each request, with
+// as many repositories as there are lanes for.
+func BenchmarkDeliver(b *testing.B) {
+	for _, size := range []int{1, 100} {
+		b.Run("batch="+strconv.Itoa(size), func(b *testing.B) {
+			receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}))
+			defer receiver.Close()
+			e, err := endpoints.NewEndpoint("audit", receiver.URL, &endpoints.Options{
+				Batch: sinks.BatchOptions{MaxEvents: size}, Metrics: endpoints.NewMetrics(nil),
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			engine := sinks.NewMemory(nil)
+			defer engine.Shutdown(context.Background())
+			ctx, cancel := context.WithCancel(context.Background())
+			cursor, err := engine.Cursor(ctx, e.Name(), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			repos := make([]string, 64)
+			for i := range repos {
+				repos[i] = "team/app-" + strconv.Itoa(i)
+			}
+			events := notificationstest.Pushes(0, b.N, repos...)
+			settled := 0
+			opts := e.DeliverOptions()
+			count := opts.OnSettle
+			opts.OnSettle = func(o sinks.Outcome, d []sinks.Delivery) {
+				count(o, d)
+				if settled += len(d); settled == b.N {
+					cancel()
+				}
+			}
+			b.ResetTimer()
+			go func() {
+				for len(events) > 0 {
+					n := min(len(events), 1000)
+					if engine.Write(ctx, events[:n]) == nil {
+						events = events[n:]
+					}
+				}
+			}()
+			if err := sinks.Deliver(ctx, cursor, e, opts); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			_ = e.Shutdown(context.Background())
+		})
+	}
 }

@@ -2,6 +2,7 @@ package endpoints
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -183,7 +184,7 @@ func (t *meter) end(started time.Time, events, status int, err error) {
 		return
 	}
 	t.inflight.Dec()
-	if err == notifications.ErrClosed || events == 0 {
+	if errors.Is(err, notifications.ErrClosed) || events == 0 {
 		return
 	}
 	now := time.Now()

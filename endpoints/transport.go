@@ -79,7 +79,8 @@ func newCarrier(o *Options) (*carrier, error) {
 }
 
 // current returns the transport to use. Where files have changed and are of use it is a
-// new one, and the old one's connections end as they become idle.
+// new one; the old one's idle connections are closed, and those in use when they have
+// been idle for idleTimeout.
 func (c *carrier) current() *http.Transport {
 	if len(c.files) == 0 {
 		return c.transport

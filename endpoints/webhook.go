@@ -26,9 +26,12 @@ const (
 	headerReplay     = "Regcast-Replay"
 )
 
-// maxDrained bounds, in bytes, how much of an answer's body is read so that its
-// connection can be used again. A connection with more to read is closed.
-const maxDrained = 64 << 10
+// An answer's body is read so that its connection can be used again; one with more to
+// read, or for longer, is closed.
+const (
+	maxDrained   = 64 << 10 // bytes
+	maxDrainTime = time.Second
+)
 
 // usualSize is more than most events have in the body of a request, in bytes.
 const usualSize = 1 << 10
@@ -129,25 +132,32 @@ func (w *Webhook) send(ctx context.Context, batch []*notifications.Event) (statu
 	if err != nil {
 		return 0, w.transportError(ctx, err)
 	}
-	return resp.StatusCode, w.judge(resp, t, authorization)
+	if resp.Body != http.NoBody {
+		defer time.AfterFunc(maxDrainTime, cancel).Stop()
+	}
+	err = w.judge(resp, t, authorization)
+	if w.closed.Load() {
+		w.carrier.shutdown() // the connection has become idle after Shutdown
+	}
+	return resp.StatusCode, err
 }
 
-// judge turns an answer into nil or an error and is done with it.
+// judge turns an answer into nil or an error and is done with it. The status says it
+// all: what becomes of the body decides only about the connection.
 func (w *Webhook) judge(resp *http.Response, t *target, authorization string) error {
 	defer resp.Body.Close()
+	body := io.Reader(resp.Body)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		body = http.NoBody // it is the connection, which ends now
+	}
 	wait, asked := retryAfter(resp.Header, time.Now(), w.opts.Retry.RetryAfterMax)
 	class, ok := w.rule.answerClass(resp.StatusCode, resp.Header, asked)
-	var excerpt []byte
-	if !ok && resp.StatusCode != http.StatusSwitchingProtocols {
-		excerpt = w.excerpt(resp.Body, t, authorization)
-	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		// The status is known: what becomes of the rest decides about the connection only.
-		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
-	}
 	if ok {
+		_, _ = io.CopyN(io.Discard, body, maxDrained)
 		return nil
 	}
+	excerpt := w.excerpt(body, t, authorization)
+	_, _ = io.CopyN(io.Discard, body, maxDrained)
 	return &DeliveryError{
 		URL:      t.shown,
 		Class:    class,

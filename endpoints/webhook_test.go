@@ -312,6 +312,65 @@ func TestReceiverThatAnswersAGigabyte(t *testing.T) {
 	}
 }
 
+// TestAnswerThatNeverEnds makes sure that an answer counts although its body hangs, and
+// does not keep a lane for the whole timeout.
+func TestAnswerThatNeverEnds(t *testing.T) {
+	var status atomic.Int64
+	release := make(chan struct{})
+	url := receive(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(int(status.Load()))
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		<-release
+	})
+	defer close(release)
+	w := newWebhook(t, url, &endpoints.Options{Timeout: time.Minute})
+	started := time.Now()
+	status.Store(200)
+	if err := w.Write(context.Background(), batch); err != nil {
+		t.Error(err)
+	}
+	status.Store(500)
+	if e := mustFail(t, w, endpoints.Transient, "500"); string(e.Excerpt) != "half" {
+		t.Errorf("excerpt %q", e.Excerpt)
+	}
+	if took := time.Since(started); took > 20*time.Second {
+		t.Errorf("two attempts took %v", took)
+	}
+}
+
+// TestShutdownWithARequestInFlight makes sure that no connection is left behind.
+func TestShutdownWithARequestInFlight(t *testing.T) {
+	arrived, release, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(arrived); <-release }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(closed)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	w := newWebhook(t, s.URL, nil)
+	done := make(chan error, 1)
+	go func() { done <- w.Write(context.Background(), batch) }()
+	<-arrived
+	if err := w.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := w.Write(context.Background(), batch); !errors.Is(err, notifications.ErrClosed) {
+		t.Errorf("after Shutdown: %v", err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Errorf("what was in flight: %v", err)
+	}
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is kept")
+	}
+}
+
 func TestEndlessHeader(t *testing.T) {
 	url := listen(t, func(c net.Conn) {
 		if !readRequest(c) {
