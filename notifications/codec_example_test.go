@@ -55,6 +55,20 @@ func ExampleParseEvent() {
 	// Output: pull team/app node-3:5000 <nil>
 }
 
+func ExampleRestoreEvent() {
+	stored := notifications.NewEvent(notifications.ActionPush, notifications.Details{
+		Target: notifications.Target{Repository: "team/app", Tag: "not a tag"},
+	}).AppendJSON(nil)
+
+	_, err := notifications.ParseEvent(string(stored))
+	fmt.Println(err)
+	e, err := notifications.RestoreEvent(string(stored))
+	fmt.Println(e.Repository, e.Tag, err)
+	// Output:
+	// parse event: not a tag: "not a tag"
+	// team/app not a tag <nil>
+}
+
 func ExampleIndentEnvelope() {
 	e := &notifications.Event{ID: "1", Action: notifications.ActionDelete, Repository: "team/app", Tag: "1.4"}
 	envelope := notifications.AppendEnvelopeV1(nil, []*notifications.Event{e})

@@ -82,6 +82,14 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				t.Fatalf("ParseEvent(%s): %v", wire, err)
 			}
+			restored, err := notifications.RestoreEvent(string(wire))
+			if err != nil {
+				t.Fatalf("RestoreEvent(%s): %v", wire, err)
+			}
+			restored.Provenance = again.Provenance
+			if diff := cmp.Diff(again, restored, cmp.AllowUnexported(notifications.Event{})); diff != "" {
+				t.Fatalf("RestoreEvent (-ParseEvent +RestoreEvent):\n%s", diff)
+			}
 			if !bytes.Equal(again.AppendJSON(nil), wire) || again.ID != e.ID {
 				t.Fatalf("ParseEvent changed %s", wire)
 			}

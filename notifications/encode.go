@@ -14,8 +14,8 @@ import (
 
 // NewEvent makes an event of action that happens now: with a UUIDv7 as id, the time in
 // UTC, and d as its content. Target.Length is set to Target.Size where it is zero. NewEvent
-// does not look at d: a repository, tag or digest that does not parse makes an event that
-// nobody can read.
+// does not judge d: an event whose repository, tag or digest does not parse is delivered
+// like any other, but [Decode] would not take it.
 func NewEvent(action string, d Details) *Event {
 	if d.Target.Length == 0 {
 		d.Target.Length = d.Target.Size

@@ -33,19 +33,16 @@ func ParseEvent(raw string) (*Event, error) {
 func RestoreEvent(raw string) (*Event, error) {
 	s := scanner[string]{src: raw}
 	s.space()
-	s.begin()
-	start := s.pos
-	if s.peek() != '{' {
-		return nil, fmt.Errorf("restore event: %w", &flaw{ReasonSyntax, "an event is not an object"})
-	}
-	s.object(inEvent, 1)
-	raw = s.compact(start)
+	raw, f := readObject(&s)
 	s.end()
 	if s.fault != noFault {
-		return nil, fmt.Errorf("restore event: %w", s.flaw())
+		f = s.flaw()
 	}
-	e := unjudged(raw, &s.spans)
-	_ = e.readTimestamp(&s.spans) // zero, then
+	if f != nil {
+		return nil, fmt.Errorf("restore event: %w", f)
+	}
+	e := newReceived(raw, &s.spans)
+	_ = e.readTimestamp(&s.spans) // what does not parse is none
 	return e, nil
 }
 
@@ -97,32 +94,46 @@ func (s *scanner[T]) flaw() *flaw {
 	return &flaw{reason, fmt.Sprintf("byte %d: %s", s.faultAt, s.fault)}
 }
 
-// readEvent reads the value at s as an event. Where it is not even JSON, s says so too.
-func readEvent[T text](s *scanner[T]) (*Event, *flaw) {
+// readObject reads the value at s, if it is an object, and returns its compact form.
+func readObject[T text](s *scanner[T]) (raw string, f *flaw) {
 	s.begin()
 	start := s.pos
 	if s.peek() != '{' {
 		s.value(0)
-		return nil, &flaw{ReasonSyntax, "an event is not an object"}
+		return "", &flaw{ReasonSyntax, "an event is not an object"}
 	}
 	s.object(inEvent, 1)
+	if s.fault != noFault {
+		return "", s.flaw()
+	}
+	return s.compact(start), nil
+}
+
+// readEvent reads the value at s as an event. Where it is not even JSON, s says so too.
+func readEvent[T text](s *scanner[T]) (*Event, *flaw) {
+	raw, f := readObject(s)
 	switch {
-	case s.fault != noFault:
-		return nil, s.flaw()
+	case f != nil:
+		return nil, f
 	case s.notUTF8:
 		return nil, &flaw{ReasonSyntax, "not UTF-8"}
 	case s.tooDeep:
 		return nil, &flaw{ReasonSyntax, fmt.Sprintf("nested deeper than %d", maxDepth)}
 	}
-	raw := s.compact(start)
 	if f := s.checkTypes(); f != nil {
 		return nil, f
 	}
-	e, f := newReceived(raw, &s.spans)
-	if f == nil && e.ID == "" {
+	e := newReceived(raw, &s.spans)
+	if f := e.checkNames(); f != nil {
+		return nil, f
+	}
+	if err := e.readTimestamp(&s.spans); err != nil {
+		return nil, &flaw{ReasonTimestamp, "not a time of RFC 3339: " + excerpt(s.spans[fieldTimestamp].value(raw))}
+	}
+	if e.ID == "" {
 		return identify(raw, s.spans[fieldID])
 	}
-	return e, f
+	return e, nil
 }
 
 // checkTypes finds a field that is neither of its type nor null.
@@ -156,30 +167,9 @@ func identify(raw string, sp span) (*Event, *flaw) {
 	return readEvent(&s)
 }
 
-// newReceived makes the event of its compact JSON and of the places of its fields there.
-func newReceived(raw string, spans *[fieldCount]span) (*Event, *flaw) {
-	e := unjudged(raw, spans)
-	switch {
-	case e.Action == "":
-		return nil, &flaw{ReasonIncomplete, "without an action"}
-	case e.Repository == "":
-		return nil, &flaw{ReasonIncomplete, "without a target.repository"}
-	case !isRepository(e.Repository):
-		return nil, &flaw{ReasonName, "not a repository name: " + excerpt(e.Repository)}
-	case e.Tag != "" && !isTag(e.Tag):
-		return nil, &flaw{ReasonName, "not a tag: " + excerpt(e.Tag)}
-	case e.Digest != "" && !isDigest(string(e.Digest)):
-		return nil, &flaw{ReasonDigest, "not a digest: " + excerpt(string(e.Digest))}
-	}
-	if err := e.readTimestamp(spans); err != nil {
-		return nil, &flaw{ReasonTimestamp, "not a time of RFC 3339: " + excerpt(spans[fieldTimestamp].value(raw))}
-	}
-	return e, nil
-}
-
-// unjudged makes the event of its compact JSON without looking at what its fields say,
+// newReceived makes the event of its compact JSON and of the places of its fields there,
 // all but the timestamp.
-func unjudged(raw string, spans *[fieldCount]span) *Event {
+func newReceived(raw string, spans *[fieldCount]span) *Event {
 	return &Event{
 		ID:         spans[fieldID].value(raw),
 		Action:     intern(spans[fieldAction].value(raw)),
@@ -191,6 +181,23 @@ func unjudged(raw string, spans *[fieldCount]span) *Event {
 		Method:     spans[fieldMethod].value(raw),
 		raw:        raw,
 	}
+}
+
+// checkNames finds what an event lacks and what does not parse.
+func (e *Event) checkNames() *flaw {
+	switch {
+	case e.Action == "":
+		return &flaw{ReasonIncomplete, "without an action"}
+	case e.Repository == "":
+		return &flaw{ReasonIncomplete, "without a target.repository"}
+	case !isRepository(e.Repository):
+		return &flaw{ReasonName, "not a repository name: " + excerpt(e.Repository)}
+	case e.Tag != "" && !isTag(e.Tag):
+		return &flaw{ReasonName, "not a tag: " + excerpt(e.Tag)}
+	case e.Digest != "" && !isDigest(string(e.Digest)):
+		return &flaw{ReasonDigest, "not a digest: " + excerpt(string(e.Digest))}
+	}
+	return nil
 }
 
 // readTimestamp sets the timestamp, in UTC. UnmarshalText takes RFC 3339 more strictly
