@@ -312,7 +312,15 @@ func TestDeliverGoesOnWhereItWasStopped(t *testing.T) {
 func TestDeliverInRealTime(t *testing.T) {
 	const writers, each = 4, 1000
 	r := new(receiver)
-	d := deliver(t, r, &sinks.DeliverOptions{Batch: sinks.BatchOptions{MaxEvents: 3}})
+	settled, done := 0, make(chan struct{})
+	d := deliver(t, r, &sinks.DeliverOptions{
+		Batch: sinks.BatchOptions{MaxEvents: 3},
+		OnSettle: func(_ sinks.Outcome, ds []sinks.Delivery) {
+			if settled += len(ds); settled == writers*each {
+				close(done)
+			}
+		},
+	})
 	names := repositories(10)
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -326,8 +334,10 @@ func TestDeliverInRealTime(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for end := time.Now().Add(20 * time.Second); d.info().Pending > 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+		<-tick.C
 	}
 	d.settled(map[sinks.Outcome]uint64{sinks.Delivered: writers * each})
 	for repo, ns := range r.numbers() {
