@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"strings"
 )
 
 // CheckFiles says which of the files that c names are not there or cannot be read, and
@@ -15,7 +16,8 @@ func (c *Config) CheckFiles() (problems, warnings Problems) {
 	walk("", reflect.ValueOf(c).Elem(), func(path string, k schemaKey, v reflect.Value) {
 		switch v := v.Interface().(type) {
 		case Secret:
-			inline = inline || v.IsSet()
+			// The URL of an egress proxy is one only with a password in it.
+			inline = inline || v.IsSet() && (k.name != "proxy_url" || strings.Contains(v.Reveal(), "@"))
 		case []Secret:
 			inline = inline || len(v) > 0
 		}

@@ -182,6 +182,23 @@ authorization = "inline"
 	}
 }
 
+func TestCheckFilesKnowsWhatIsNoSecret(t *testing.T) {
+	for proxy, secret := range map[string]bool{"": false, "http://proxy.example:3128": false, "http://user:password@proxy.example:3128": true} {
+		c, err := config.Load(write(t, t.TempDir(), "regcast.toml", `
+[[endpoint]]
+name = "a"
+url = "https://a.example"
+proxy_url = "`+proxy+`"
+`, 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, warnings := c.CheckFiles(); (len(warnings) > 0) != secret {
+			t.Errorf("with proxy_url = %q: %v", proxy, warnings)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                   "endpoint: there is none",
