@@ -44,7 +44,9 @@ func ParseBaseURL(s string) (BaseURL, error) {
 // BaseURLOf tells where the client of r reached the registry: by its Host header, and in
 // which scheme, and with the path that comes before /v2/. If the peer's address lies in
 // trusted, what it says in X-Forwarded-Proto and X-Forwarded-Host (or else Forwarded,
-// RFC 7239) is believed; see [RequestOf]. What is no host gives the zero value.
+// RFC 7239) is believed, as far as it comes from proxies in trusted: see [RequestOf]. A
+// proxy that passes on such a header as its client sent it must not be trusted. What is no
+// host gives the zero value.
 func BaseURLOf(r *http.Request, trusted ...netip.Prefix) BaseURL {
 	u := &url.URL{Scheme: "http", Host: r.Host}
 	if r.TLS != nil {

@@ -144,6 +144,11 @@ func TestOutboundReturnsWhenItsContextEnds(t *testing.T) {
 				t.Errorf("Shutdown: %v", err)
 			}
 		}
+		for range 20 { // whether it finds the turn or the end first
+			if err := out.Write(t.Context(), notificationstest.Pushes(5, 1, "team/app")); err != notifications.ErrClosed {
+				t.Errorf("Write after Shutdown: %v", err)
+			}
+		}
 		if diff := cmp.Diff([]int{1}, written); diff != "" {
 			t.Error(diff)
 		}
