@@ -1,5 +1,5 @@
 // Package sinktest judges implementations: [TestSink] every notifications.Sink,
-// TestEngine every sinks.Engine.
+// [TestEngine] every sinks.Engine.
 //
 // # How it is composed
 //
