@@ -207,7 +207,7 @@ func decodeChunk(first, last uint64, at int64, body []byte) (*span, error) {
 	// What a damaged row says must not decide how much memory is taken.
 	s.events = make([]stored, 0, min(last-first+1, uint64(len(body)/3+1)))
 	err := scanChunk(body, at, func(r record) error {
-		e, err := notifications.ParseEvent(string(r.json))
+		e, err := notifications.RestoreEvent(string(r.json))
 		if err != nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func (j *Journal) DeadLetters(ctx context.Context, q sinks.DeadQuery) (list []si
 				Status: int(r.int(9)), Error: r.text(10), Excerpt: r.blob(11), Buried: fromMicros(r.int(12)),
 			}
 			if json := r.blob(15); json != nil {
-				e, err := notifications.ParseEvent(string(json))
+				e, err := notifications.RestoreEvent(string(json))
 				if err != nil {
 					return fmt.Errorf("%w: dead letter %d: %w", errDamaged, d.ID, err)
 				}
