@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/regcast/regcast/config"
 )
 
@@ -46,6 +48,25 @@ func TestQuoteTOML(t *testing.T) {
 		if err != nil || c.Source.Addr != s {
 			t.Errorf("%q is quoted as %s", s, quoteTOML(s))
 		}
+	}
+}
+
+// TestInitShowsDefaults: what a new file says is what regcast does without it.
+func TestInitShowsDefaults(t *testing.T) {
+	text, err := new(starter).render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.Parse(text, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial := config.Trial()
+	if keys := config.NeedRestart(trial, got); len(keys) > 0 {
+		t.Errorf("init shows other values than the defaults of %v", keys)
+	}
+	if diff := cmp.Diff(trial.Endpoints, got.Endpoints); diff != "" {
+		t.Errorf("init's endpoint is not that of the trial:\n%s", diff)
 	}
 }
 
