@@ -32,7 +32,7 @@ type EngineSuite struct {
 // [sinks.Cursor]. Run it with the race detector.
 func TestEngine(t *testing.T, suite EngineSuite) {
 	for _, test := range slices.Concat(
-		recordTests, cursorTests, recordsTests, reopenTests, fullTests, modelTests,
+		recordTests, cursorTests, recordsTests, reopenTests, fullTests, modelTests, deliverTests,
 	) {
 		if test.durable && suite.Volatile || test.small && suite.OpenSmall == nil {
 			continue
@@ -131,7 +131,7 @@ func (tr *trial) cursor(name string, opts *sinks.CursorOptions) sinks.Cursor {
 	return c
 }
 
-var fromOldest = &sinks.CursorOptions{From: sinks.Oldest()}
+func fromOldest() *sinks.CursorOptions { return &sinks.CursorOptions{From: sinks.Oldest()} }
 
 // claim claims until it has n events, in as many claims as that takes.
 func (tr *trial) claim(c sinks.Cursor, n int) []sinks.Delivery {

@@ -46,7 +46,7 @@ func testFromNow(tr *trial) {
 
 func testPositions(tr *trial) {
 	tr.push(0, 3)
-	all := tr.claimNumbers(tr.cursor("oldest", fromOldest), 0, 1, 2)
+	all := tr.claimNumbers(tr.cursor("oldest", fromOldest()), 0, 1, 2)
 	tr.claimNumbers(tr.cursor("sequence", &sinks.CursorOptions{From: sinks.AtSequence(all[1].Sequence)}), 1, 2)
 	tr.claimNumbers(tr.cursor("low", &sinks.CursorOptions{From: sinks.AtSequence(0)}), 0, 1, 2)
 	high := tr.cursor("high", &sinks.CursorOptions{From: sinks.AtSequence(all[2].Sequence + 1000)})
@@ -236,7 +236,7 @@ func testFormerHolder(tr *trial) {
 
 func testBounded(tr *trial) {
 	tr.push(0, 6)
-	all := tr.claim(tr.cursor("all", fromOldest), 6)
+	all := tr.claim(tr.cursor("all", fromOldest()), 6)
 	c := tr.cursor("c", &sinks.CursorOptions{From: sinks.AtSequence(all[1].Sequence), To: all[3].Sequence})
 	if info := tr.info("c"); info.Pending != 3 {
 		tr.Errorf("%d pending, want 3", info.Pending)
@@ -260,7 +260,7 @@ func testBounded(tr *trial) {
 
 func testBoundedAhead(tr *trial) {
 	tr.push(0, 1)
-	first := tr.claim(tr.cursor("all", fromOldest), 1)[0].Sequence
+	first := tr.claim(tr.cursor("all", fromOldest()), 1)[0].Sequence
 	c := tr.cursor("c", &sinks.CursorOptions{To: first + 2})
 	tr.claimNothing(c)
 	tr.push(1, 4)

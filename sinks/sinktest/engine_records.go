@@ -66,7 +66,7 @@ func testDeadLetters(tr *trial) {
 	ctx := tr.Context()
 	tr.push(0, 6)
 	for _, name := range []string{"c", "d"} {
-		c := tr.cursor(name, fromOldest)
+		c := tr.cursor(name, fromOldest())
 		for i, d := range tr.claim(c, 3) {
 			reason := sinks.DeadRejected
 			if i == 1 {

@@ -129,7 +129,7 @@ var fullTests = []engineTest{
 	{name: "full/history goes silently", run: testFullHistory, small: true},
 }
 
-var required = &sinks.CursorOptions{Required: true}
+func required() *sinks.CursorOptions { return &sinks.CursorOptions{Required: true} }
 
 // fill stores one event after the other until the engine refuses, and returns how many
 // it took.
@@ -147,7 +147,7 @@ func (tr *trial) fill(first int) int {
 }
 
 func testFull(tr *trial) {
-	c := tr.cursor("c", required)
+	c := tr.cursor("c", required())
 	taken := tr.fill(0)
 	if taken < 10 {
 		tr.Fatalf("full after %d events", taken)
@@ -155,11 +155,16 @@ func testFull(tr *trial) {
 	if _, err := tr.engine.Record(tr.Context(), notificationstest.Pushes(0, 2, "team/a"), nil); err != nil {
 		tr.Errorf("full engine refused repeats: %v", err)
 	}
+	bad := []notifications.Quarantined{{Reason: notifications.ReasonSyntax}}
+	_, err := tr.engine.Record(tr.Context(), notificationstest.Pushes(taken, 1, "team/a"), bad)
+	tr.mustBe(err, notifications.ErrFull, "record")
+	if kept, err := tr.engine.Quarantined(tr.Context(), 0, 0); err != nil || len(kept) != 0 {
+		tr.Errorf("%d bodies in quarantine, %v; want none without the events they came with", len(kept), err)
+	}
 	ds := tr.claim(c, taken)
 	if ns := numbers(ds); !slices.Equal(ns, span(0, taken)) {
 		tr.Fatalf("claimed %v, want all that were stored", ns)
 	}
-	tr.mustBe(tr.engine.Write(tr.Context(), notificationstest.Pushes(taken, 1, "team/a")), notifications.ErrFull, "write")
 	tr.settle(c, sinks.Delivered, ds...)
 	tr.eventually(func() bool {
 		return tr.engine.Write(tr.Context(), notificationstest.Pushes(taken, 1, "team/a")) == nil
@@ -185,14 +190,14 @@ func testTooLarge(tr *trial) {
 	if !notifications.IsPermanent(err) && !errors.Is(err, notifications.ErrFull) {
 		tr.Errorf("%v is neither permanent nor ErrFull", err)
 	}
-	c := tr.cursor("c", fromOldest)
+	c := tr.cursor("c", fromOldest())
 	tr.claimNothing(c)
 }
 
 func testFullRetired(tr *trial) {
 	tr.must(tr.cursor("c", nil).Close())
 	tr.must(tr.engine.RetireCursor(tr.Context(), "c"))
-	const stored = 500
+	const stored = 250
 	for i := range stored {
 		tr.eventually(func() bool {
 			return tr.engine.Write(tr.Context(), notificationstest.Pushes(i, 1, "team/a")) == nil
@@ -219,17 +224,17 @@ func testFullRetired(tr *trial) {
 }
 
 func testFullHistory(tr *trial) {
-	for i := range 500 {
+	for i := range 250 {
 		tr.eventually(func() bool {
 			return tr.engine.Write(tr.Context(), notificationstest.Pushes(i, 1, "team/a")) == nil
 		}, "room although nobody is behind")
 	}
-	c := tr.cursor("c", fromOldest)
+	c := tr.cursor("c", fromOldest())
 	pending := int(tr.info("c").Pending)
-	if pending == 0 || pending > 499 {
+	if pending == 0 || pending > 249 {
 		tr.Fatalf("%d events of history", pending)
 	}
-	if ns := numbers(tr.claim(c, pending)); ns[len(ns)-1] != 499 {
-		tr.Errorf("history ends with event %d, want 499", ns[len(ns)-1])
+	if ns := numbers(tr.claim(c, pending)); ns[len(ns)-1] != 249 {
+		tr.Errorf("history ends with event %d, want 249", ns[len(ns)-1])
 	}
 }
