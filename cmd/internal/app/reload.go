@@ -12,44 +12,6 @@ import (
 	"github.com/regcast/regcast/endpoints"
 )
 
-// Check reports what is wrong with cfg beyond what the file's own rules can see: globs
-// that do not compile, options that an endpoint refuses.
-func Check(cfg *config.Config) config.Problems {
-	var problems config.Problems
-	for i := range cfg.Endpoints {
-		c := &cfg.Endpoints[i]
-		path := fmt.Sprintf("endpoint[%d]", i)
-		opts, url, err := endpointOptions(c)
-		if err == nil {
-			var ep *endpoints.Endpoint
-			if ep, err = endpoints.NewEndpoint(c.Name, url, opts); err == nil {
-				err = ep.Shutdown(context.Background())
-			}
-		}
-		for _, err := range flatten(err) {
-			var option *endpoints.OptionError
-			if errors.As(err, &option) {
-				problems = append(problems, cfg.Problem(path+"."+option.Option, "%v", option.Err))
-			} else {
-				problems = append(problems, cfg.Problem(path, "%v", err))
-			}
-		}
-	}
-	problems.Sort()
-	return problems
-}
-
-// flatten returns the members of a joined error, or the error alone.
-func flatten(err error) []error {
-	if err == nil {
-		return nil
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	return []error{err}
-}
-
 // Reload changes the running app to cfg: endpoints, filters, tokens and the log level. It
 // is all or nothing: with an error everything goes on as before. No event is lost or
 // passed by; what is pending goes by the new settings. An endpoint that its receiver

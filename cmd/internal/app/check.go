@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/regcast/regcast/config"
+	"github.com/regcast/regcast/endpoints"
+	"github.com/regcast/regcast/sinks"
+)
+
+// Check reports what is wrong with cfg beyond what the file's own rules can see: globs
+// that do not compile, options that an endpoint refuses.
+func Check(cfg *config.Config) config.Problems {
+	var problems config.Problems
+	for i := range cfg.Endpoints {
+		c := &cfg.Endpoints[i]
+		path := fmt.Sprintf("endpoint[%d]", i)
+		opts, url, err := endpointOptions(c)
+		if err == nil {
+			var ep *endpoints.Endpoint
+			if ep, err = endpoints.NewEndpoint(c.Name, url, opts); err == nil {
+				err = ep.Shutdown(context.Background())
+			}
+		}
+		for _, err := range flatten(err) {
+			problems = append(problems, problem(cfg, path, err))
+		}
+	}
+	problems.Sort()
+	return problems
+}
+
+// problem is err, about the endpoint at path, with the key that it is about.
+func problem(cfg *config.Config, path string, err error) config.Problem {
+	if rule, ok := errors.AsType[*sinks.RuleError](err); ok {
+		return cfg.Problem(path+"."+rule.Key, "%q: %v", rule.Value, rule.Err)
+	}
+	if option, ok := errors.AsType[*endpoints.OptionError](err); ok {
+		return cfg.Problem(path+"."+option.Option, "%v", option.Err)
+	}
+	return cfg.Problem(path, "%v", err)
+}
+
+// flatten returns the members of a joined error, or the error alone.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
