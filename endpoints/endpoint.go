@@ -56,7 +56,7 @@ func NewEndpoint(name, rawURL string, opts *Options) (*Endpoint, error) {
 	}
 	e.filter = sinks.NewFilter(nowhere{}, o.Match)
 	e.meter = o.Metrics.meter(name)
-	e.meter.observeState(func() StateName { return e.State().Name })
+	e.meter.propose(e.stateName)
 	return e, nil
 }
 
@@ -110,8 +110,10 @@ func (e *Endpoint) Wants(ev *notifications.Event) bool { return e.filter.Wants(e
 
 // DeliverOptions returns how [sinks.Deliver] shall deliver to this endpoint. Each call
 // returns a new value, whose Window, Drain and Replay are the caller's; all of them share
-// the endpoint's policy.
+// the endpoint's policy. Of several endpoints with one name, it is this one's state that
+// metrics show from now on.
 func (e *Endpoint) DeliverOptions() *sinks.DeliverOptions {
+	e.meter.observeState(e.stateName)
 	d := &sinks.DeliverOptions{
 		Match:       e.opts.Match,
 		Concurrency: e.opts.Concurrency,
@@ -134,6 +136,8 @@ func (e *Endpoint) State() State {
 	defer e.policy.mu.Unlock()
 	return e.policy.state
 }
+
+func (e *Endpoint) stateName() StateName { return e.State().Name }
 
 // Disable sends nothing more until Enable. What is in flight goes on; what is pending
 // stays pending. cause is shown.

@@ -54,6 +54,27 @@ func TestOptionProblems(t *testing.T) {
 	}
 }
 
+func TestTLSOptionProblems(t *testing.T) {
+	ca := newAuthority(t)
+	cert, _ := pair(t, ca.issue("regcast", time.Hour))
+	_, other := pair(t, ca.issue("regcast", time.Hour))
+	for _, o := range []endpoints.TLSOptions{
+		{CertFile: cert},
+		{KeyFile: other},
+		{CertFile: cert, KeyFile: other}, // do not belong together
+		{CAFile: other},                  // no certificate in it
+	} {
+		if _, err := endpoints.NewWebhook("https://receiver.example", &endpoints.Options{TLS: o}); err == nil {
+			t.Errorf("%+v is accepted", o)
+		}
+	}
+	for _, o := range []*endpoints.Options{{FileMaxBytes: -1}, {FileKeep: -1}, {FileKeep: 1001}} {
+		if _, err := endpoints.NewEndpoint("audit", "file:x", o); err == nil {
+			t.Errorf("%+v is accepted", o)
+		}
+	}
+}
+
 func unjoin(err error) []error {
 	if j, ok := err.(interface{ Unwrap() []error }); ok {
 		return j.Unwrap()

@@ -85,34 +85,17 @@ const (
 	Canceled                 // nobody's: the caller gave up
 )
 
+var classNames = [...]string{
+	"transient", "throttled", "rejected", "dropped", "aborted", "too_large", "auth", "misdirected", "untrusted", "gone",
+	"canceled",
+}
+
 // String returns a short word for logs.
 func (c Class) String() string {
-	switch c {
-	case Transient:
-		return "transient"
-	case Throttled:
-		return "throttled"
-	case Rejected:
-		return "rejected"
-	case Dropped:
-		return "dropped"
-	case Aborted:
-		return "aborted"
-	case TooLarge:
-		return "too_large"
-	case Auth:
-		return "auth"
-	case Misdirected:
-		return "misdirected"
-	case Untrusted:
-		return "untrusted"
-	case Gone:
-		return "gone"
-	case Canceled:
-		return "canceled"
-	default:
-		return "unknown"
+	if int(c) < len(classNames) {
+		return classNames[c]
 	}
+	return "unknown"
 }
 
 // Permanent tells whether a batch that met an error of this class will never be

@@ -40,28 +40,33 @@ func write(t *testing.T, e notifications.Sink, events ...*notifications.Event) {
 }
 
 func TestFileLines(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "events.jsonl")
 	events := notificationstest.Pushes(0, 3, "team/app")
-	e := newEndpoint(t, "file:"+path, nil)
-	write(t, e, events[0])
-	write(t, e, events[1:]...)
-	var want []byte
-	for _, ev := range events {
-		want = append(ev.AppendJSON(want), '\n')
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Error(diff)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode() != 0o600 {
-		t.Errorf("mode %v, want 0600", info.Mode())
+	for format, appendEvent := range map[string]func(*notifications.Event, []byte) []byte{
+		endpoints.FormatDistribution:   (*notifications.Event).AppendJSON,
+		endpoints.FormatDistributionV1: (*notifications.Event).AppendJSONv1,
+	} {
+		path := filepath.Join(t.TempDir(), "events.jsonl")
+		e := newEndpoint(t, "file:"+path, &endpoints.Options{Format: format})
+		write(t, e, events[0])
+		write(t, e, events[1:]...)
+		var want []byte
+		for _, ev := range events {
+			want = append(appendEvent(ev, want), '\n')
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s:\n%s", format, diff)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != 0o600 {
+			t.Errorf("mode %v, want 0600", info.Mode())
+		}
 	}
 }
 

@@ -149,6 +149,18 @@ type meter struct {
 	standing func() standing // nil: the ledger's
 }
 
+// propose asks f for the endpoint's state unless another is asked already.
+func (t *meter) propose(f func() StateName) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == nil {
+		t.state = f
+	}
+}
+
 // observeState asks f for the endpoint's state, from now on.
 func (t *meter) observeState(f func() StateName) {
 	if t == nil {

@@ -422,3 +422,58 @@ func TestOneBatchDoesNotHoldUpTheOthers(t *testing.T) {
 		})
 	}
 }
+
+// TestDisabledEndpointKeepsWhatIsPending has a receiver that says once that it is gone.
+func TestDisabledEndpointKeepsWhatIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := sinks.NewMemory(nil)
+		defer engine.Shutdown(context.Background())
+		cursor, err := engine.Cursor(t.Context(), "audit", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cursor.Close()
+		e, err := NewEndpoint("audit", "console:", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var received notificationstest.Recorder
+		attempts := 0
+		sink := sinkFunc(func(ctx context.Context, batch []*notifications.Event) error {
+			if attempts++; attempts == 3 {
+				return &DeliveryError{URL: "http://receiver.example", Class: Gone, Status: 410}
+			}
+			return received.Write(ctx, batch)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		opts := e.DeliverOptions()
+		opts.Key = func(*notifications.Event) string { return "" } // one after the other
+		go func() { done <- sinks.Deliver(ctx, cursor, sink, opts) }()
+		if err := engine.Write(ctx, notificationstest.Pushes(0, 10, "team/app")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Hour)
+		if e.State().Name != StateDisabled || received.Len() != 2 {
+			t.Errorf("state %q with %d events delivered, want disabled with 2", e.State().Name, received.Len())
+		}
+		e.Enable()
+		time.Sleep(2 * time.Second)
+		e.Disable("a person said so")
+		want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+		if got := notificationstest.Numbers(received.Events()); !slices.Equal(got, want) {
+			t.Errorf("delivered %v once enabled, want %v", got, want)
+		}
+		if err := engine.Write(ctx, notificationstest.Pushes(10, 1, "team/app")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if s := e.State(); received.Len() != 10 || s.Cause != "a person said so" {
+			t.Errorf("%d events delivered in state %+v", received.Len(), s)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
