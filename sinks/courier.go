@@ -3,8 +3,104 @@ package sinks
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/regcast/regcast/notifications"
 )
+
+// windowBytes bounds, beside Window, what a Deliver holds: the wire form of its events.
+const windowBytes = 32 << 20
+
+// courier is the state of one Deliver. All of it belongs to the goroutine that called
+// Deliver; claim and write share the channels alone.
+type courier struct {
+	opts    DeliverOptions
+	cur     Cursor
+	dst     notifications.Sink
+	writes  context.Context // of the writes
+	workers sync.WaitGroup
+
+	ask      chan int // how many to claim
+	claimed  chan claim
+	claiming bool // there was no answer yet
+	ahead    int  // claim more while fewer events are ready
+	todo     chan *batch
+	done     chan *batch
+	started  int // workers
+	inFlight int
+
+	lanes    lanes
+	held     int        // events, in lanes and batches
+	bytes    int        // of them
+	first    batchQueue // to be offered now, before anything else: the rest of what was split
+	due      batchQueue // to be offered again now, in turn with new batches
+	waiting  dueHeap[*batch]
+	turn     bool            // it is a new batch's turn, not one's of due
+	parked   map[uint64]past // of events that this Deliver has parked, at most Window
+	lingerTo time.Time       // when a batch that is not full goes; zero while nothing is ready
+	askAt    time.Time       // when to ask Policy.Admit again, if it said 0
+	lookAt   time.Time       // when to look again for a key that fills the window
+	ceiling  int             // bytes; what a receiver was found to take. 0: unknown
+	free     []*batch
+
+	ends    []Settlement // not settled yet
+	settled [Outcomes][]Delivery
+	stop    error // why to stop
+}
+
+// A claim is the answer of Cursor.Claim.
+type claim struct {
+	lent []Delivery
+	err  error
+}
+
+func newCourier(cur Cursor, dst notifications.Sink, opts *DeliverOptions) *courier {
+	var o DeliverOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Key == nil {
+		o.Key = func(e *notifications.Event) string { return e.Repository }
+	}
+	if o.Policy == nil {
+		o.Policy = plainPolicy{}
+	}
+	o.Concurrency = orDefault(o.Concurrency, 8)
+	o.Window = orDefault(o.Window, 1<<16)
+	o.Drain = orDefault(o.Drain, 20*time.Second)
+	o.Batch.MaxEvents = orDefault(o.Batch.MaxEvents, 1)
+	o.Batch.MaxBytes = orDefault(o.Batch.MaxBytes, 1<<20)
+	return &courier{
+		opts:    o,
+		cur:     cur,
+		dst:     dst,
+		ahead:   min(max(256, 2*o.Concurrency*o.Batch.MaxEvents), 2048, o.Window),
+		lanes:   lanes{byKey: make(map[string]*lane)},
+		parked:  make(map[uint64]past),
+		ask:     make(chan int, 1),
+		claimed: make(chan claim, 1),
+		todo:    make(chan *batch, o.Concurrency),
+		done:    make(chan *batch, o.Concurrency),
+	}
+}
+
+// claim is the goroutine that claims when asked, as many as asked for.
+func (c *courier) claim(ctx context.Context) {
+	into := make([]Delivery, c.ahead)
+	for limit := range c.ask {
+		n, err := c.cur.Claim(ctx, into[:limit])
+		c.claimed <- claim{into[:n], err}
+	}
+}
+
+// write is the goroutine of a worker.
+func (c *courier) write() {
+	for b := range c.todo {
+		b.err = c.dst.Write(WithAttempt(c.writes, b.attempt), b.events)
+		c.done <- b
+	}
+}
 
 // deliver runs until ctx ends (nil) or something else ends it.
 func (c *courier) deliver(ctx context.Context) error {
@@ -54,7 +150,7 @@ func (c *courier) deliver(ctx context.Context) error {
 // nextAlarm says when something is to be done without being told; zero for never.
 func (c *courier) nextAlarm(now time.Time) time.Time {
 	at, _ := c.waiting.next()
-	for _, t := range [...]time.Time{c.askAt, c.lingerTo} {
+	for _, t := range [...]time.Time{c.askAt, c.lingerTo, c.lookAt} {
 		if t.After(now) && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
@@ -79,23 +175,29 @@ func (c *courier) askForMore(now time.Time) {
 func (c *courier) full() bool { return c.held >= c.opts.Window || c.bytes >= windowBytes }
 
 // relieve makes room by parking a waiting batch whose key has at least half of what is
-// held, and tells whether there was one.
+// held, and tells whether there was one. It does not look again for a second if not.
 func (c *courier) relieve(now time.Time) bool {
+	if now.Before(c.lookAt) {
+		return false
+	}
 	for i, w := range c.waiting {
-		for _, it := range w.v.items {
-			if l := it.lane; 2*(l.waiting+l.taken) < c.held {
-				continue
-			}
-			b := c.waiting.remove(i)
-			until := w.at
-			if earliest := now.Add(time.Second); until.Before(earliest) {
-				until = earliest
-			}
-			c.park(b, until)
+		if slices.ContainsFunc(w.v.items, c.hogs) {
+			c.park(c.waiting.remove(i), later(w.at, now.Add(time.Second)))
 			return true
 		}
 	}
+	c.lookAt = now.Add(time.Second)
 	return false
+}
+
+// hogs tells whether the key of it has at least half of what is held.
+func (c *courier) hogs(it *item) bool { return 2*(it.lane.waiting+it.lane.taken) >= c.held }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // receive sorts what was claimed into the lanes.
@@ -115,103 +217,6 @@ func (c *courier) receive(lent []Delivery) {
 		c.lanes.add(c.opts.Key(d.Event), d, p)
 	}
 	clear(lent) // or the claiming goroutine's space would keep the events
-}
-
-// send offers batches while there are some and the policy admits them.
-func (c *courier) send(now time.Time) {
-	for b, ok := c.waiting.pop(now); ok; b, ok = c.waiting.pop(now) {
-		b.since = now
-		c.due.push(b)
-	}
-	for {
-		fresh := c.mayForm(now)
-		if !fresh && len(c.due)+len(c.first) == 0 || c.inFlight >= c.opts.Concurrency || !c.admitted(now) {
-			return
-		}
-		switch c.turn = !c.turn; {
-		case len(c.first) > 0:
-			c.offer(c.first.pop(), now)
-		case len(c.due) == 0 || c.turn && fresh:
-			c.offer(c.form(now), now)
-		default:
-			c.offer(c.due.pop(), now)
-		}
-	}
-}
-
-// mayForm tells whether what is ready fills a batch, or has lingered long enough.
-func (c *courier) mayForm(now time.Time) bool {
-	if c.lanes.readyEvents == 0 {
-		c.lingerTo = time.Time{}
-		return false
-	}
-	if c.lingerTo.IsZero() {
-		c.lingerTo = now.Add(c.opts.Batch.Linger)
-	}
-	return c.lanes.readyEvents >= c.opts.Batch.MaxEvents || c.lanes.readyBytes >= c.maxBytes() || !now.Before(c.lingerTo)
-}
-
-// maxBytes is the largest batch that makes sense.
-func (c *courier) maxBytes() int {
-	if c.ceiling > 0 {
-		return min(c.ceiling, c.opts.Batch.MaxBytes)
-	}
-	return c.opts.Batch.MaxBytes
-}
-
-// admitted asks the policy for one more batch.
-func (c *courier) admitted(now time.Time) bool {
-	limit, wait := c.opts.Policy.Admit(now)
-	c.askAt = time.Time{}
-	if limit <= 0 {
-		if wait <= 0 {
-			wait = time.Second
-		}
-		c.askAt = now.Add(wait)
-	}
-	return c.inFlight < limit
-}
-
-// form makes a batch of what is ready.
-func (c *courier) form(now time.Time) *batch {
-	c.lingerTo = time.Time{}
-	b := c.newBatch()
-	c.lanes.take(b, c.opts.Batch.MaxEvents, c.maxBytes())
-	if len(b.items) == 1 {
-		b.past = b.items[0].past
-	}
-	b.freeze(c.opts.Replay, now)
-	return b
-}
-
-func (c *courier) newBatch() *batch {
-	if n := len(c.free); n > 0 {
-		b := c.free[n-1]
-		c.free = c.free[:n-1]
-		return b
-	}
-	return new(batch)
-}
-
-// recycle keeps the space of b.
-func (c *courier) recycle(b *batch) {
-	clear(b.items)
-	clear(b.events)
-	*b = batch{items: b.items[:0], events: b.events[:0]}
-	if len(c.free) < 2*c.opts.Concurrency {
-		c.free = append(c.free, b)
-	}
-}
-
-// offer hands b to a worker, which is started if all are busy.
-func (c *courier) offer(b *batch, now time.Time) {
-	if c.started == c.inFlight {
-		c.started++
-		c.workers.Go(c.write)
-	}
-	c.inFlight++
-	b.offered(now)
-	c.todo <- b
 }
 
 // settle tells the cursor, and then OnSettle, how loans have ended since the last time.
@@ -239,77 +244,6 @@ func (c *courier) end(d Delivery, s Settlement) {
 	case Delivered, Filtered, DeadLettered:
 		if c.opts.OnSettle != nil {
 			c.settled[s.Outcome] = append(c.settled[s.Outcome], d)
-		}
-	}
-}
-
-// drain ends what deliver has left: it waits for the writes in flight, cancels them when
-// that takes too long, and settles or releases everything.
-func (c *courier) drain(cancelWrites context.CancelCauseFunc) error {
-	tooLong := time.NewTimer(c.opts.Drain)
-	defer tooLong.Stop()
-	aborted := false
-	for c.inFlight > 0 || c.claiming {
-		select {
-		case b := <-c.done:
-			c.inFlight--
-			c.last(b, aborted)
-		case claim := <-c.claimed:
-			c.claiming = false
-			for _, d := range claim.lent {
-				c.end(d, Settlement{Sequence: d.Sequence, Outcome: Released})
-			}
-		case <-tooLong.C:
-			aborted = true
-			cancelWrites(errDrained)
-		}
-	}
-	close(c.ask)
-	close(c.todo)
-	c.workers.Wait()
-	c.releaseAll()
-	return c.settle()
-}
-
-// last settles a batch that was in flight when delivery ended. An error after the abort
-// is our own doing and nobody's to judge.
-func (c *courier) last(b *batch, aborted bool) {
-	if aborted && b.err != nil {
-		c.release(b)
-		return
-	}
-	switch v := c.opts.Policy.Judge(&b.attempt, b.err); {
-	case v.Action == Done:
-		c.finish(b, Settlement{Outcome: Delivered})
-	case v.Action == Dead && len(b.items) == 1:
-		c.bury(b, v)
-	case v.Action == Park:
-		c.park(b, time.Now().Add(v.After))
-	default:
-		c.release(b)
-	}
-}
-
-// releaseAll releases whatever is held.
-func (c *courier) releaseAll() {
-	for _, b := range slices.Concat(c.first, c.due) {
-		c.release(b)
-	}
-	for _, w := range c.waiting {
-		c.release(w.v)
-	}
-	for _, l := range c.lanes.byKey {
-		for it := l.head; it != nil; it = it.next {
-			c.end(it.Delivery, Settlement{Sequence: it.Sequence, Outcome: Released})
-		}
-	}
-}
-
-// release releases the events of b and of what was to follow it.
-func (c *courier) release(b *batch) {
-	for ; b != nil; b = b.next {
-		for _, it := range b.items {
-			c.end(it.Delivery, Settlement{Sequence: it.Sequence, Outcome: Released})
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sinks
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,9 @@ func (c *courier) judge(b *batch) {
 	case v.Action == Retry:
 		b.attempt.Previous = b.err
 		c.waiting.push(now.Add(v.After), b)
+		if slices.ContainsFunc(b.items, c.hogs) {
+			c.lookAt = now
+		}
 	case (v.Action == Split || v.Action == Dead) && single:
 		c.bury(b, v)
 	case v.Action == Split || v.Action == Dead:
