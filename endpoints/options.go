@@ -46,10 +46,12 @@ type Options struct {
 	Queue sinks.QueueOptions // the queue of a Pipeline; an Endpoint has none
 }
 
-// RetryOptions say how long to wait between attempts.
+// RetryOptions say how long to wait between attempts. An endpoint that is held is probed
+// after five times as long, at most 5 s for the first time and 5 min in the end; 15 min
+// where the fault is one that no receiver heals by itself.
 type RetryOptions struct {
 	Initial       time.Duration // after the first failure; 0: 1 s. It doubles with each further one
-	Max           time.Duration // the longest; 0: 60 s
+	Max           time.Duration // the longest, at most 24 h; 0: 60 s, or Initial if that is longer
 	RetryAfterMax time.Duration // the longest Retry-After that is believed; 0: 1 h
 }
 
@@ -89,6 +91,7 @@ const (
 	defaultRetryInitial  = time.Second
 	defaultRetryMax      = time.Minute
 	defaultRetryAfterMax = time.Hour
+	maxRetry             = 24 * time.Hour
 	defaultFileMaxBytes  = 64 << 20
 	defaultFileKeep      = 8
 )
@@ -143,6 +146,9 @@ func (o *Options) validate(p *problems) {
 	case OrderRepository, OrderEndpoint, OrderNone:
 	default:
 		p.add("ordering", "%q is not one of repository, endpoint, none", string(o.Ordering))
+	}
+	if o.Retry.Max > maxRetry {
+		p.add("retry.max", "%s is more than %s", o.Retry.Max, maxRetry)
 	}
 	if o.Concurrency < 1 || o.Concurrency > maxConcurrency {
 		p.add("concurrency", "%d is not within 1 to %d", o.Concurrency, maxConcurrency)

@@ -18,17 +18,20 @@ const (
 	pollDisabled    = time.Second      // how soon an Enable is noticed
 
 	// A held endpoint is probed with its next batch. The first probe is soon, because
-	// most holds end with somebody's quick fix.
+	// most holds end with somebody's quick fix. Where retries are set to be quicker than
+	// by default, so are probes: see newPolicy.
 	firstProbe     = 5 * time.Second
 	maxProbeDown   = 5 * time.Minute
-	maxProbeFaulty = 15 * time.Minute // of what no receiver heals by itself
+	maxProbeFaulty = 15 * time.Minute
 )
 
 // A policy is the [sinks.Policy] of one endpoint, shared by all that deliver to it. It
 // holds the endpoint, not each event, when the fault is the endpoint's.
 type policy struct {
 	concurrency int
-	backoff     sinks.Backoff
+	backoff     sinks.Backoff // of a batch
+	down        sinks.Backoff // of probes
+	faulty      sinks.Backoff // of probes of what no receiver heals by itself
 	log         *slog.Logger
 
 	mu       sync.Mutex
@@ -43,6 +46,8 @@ func newPolicy(o *Options, log *slog.Logger) *policy {
 	return &policy{
 		concurrency: o.Concurrency,
 		backoff:     sinks.Backoff{Initial: o.Retry.Initial, Max: o.Retry.Max},
+		down:        sinks.Backoff{Initial: min(5*o.Retry.Initial, firstProbe), Max: min(5*o.Retry.Max, maxProbeDown)},
+		faulty:      sinks.Backoff{Initial: min(5*o.Retry.Initial, firstProbe), Max: min(15*o.Retry.Max, maxProbeFaulty)},
 		log:         log,
 		state:       State{Name: StateOK},
 	}
@@ -98,11 +103,11 @@ func (p *policy) Judge(a *sinks.Attempt, err error) sinks.Verdict {
 	case Throttled:
 		return p.throttle(a, e)
 	case Auth:
-		return p.hold(a, StateAuth, e, maxProbeFaulty)
+		return p.hold(a, StateAuth, e, p.faulty)
 	case Misdirected:
-		return p.hold(a, StateMisdirected, e, maxProbeFaulty)
+		return p.hold(a, StateMisdirected, e, p.faulty)
 	case Untrusted:
-		return p.hold(a, StateTLS, e, maxProbeFaulty)
+		return p.hold(a, StateTLS, e, p.faulty)
 	case Gone:
 		p.disable(e.reason())
 		return sinks.Verdict{Action: sinks.Hold}
@@ -153,21 +158,20 @@ func (p *policy) retry(a *sinks.Attempt, e *DeliveryError) sinks.Verdict {
 		p.failures++
 	}
 	if !p.heldAt.IsZero() || p.failures >= downAfter {
-		return p.hold(a, StateDown, e, maxProbeDown)
+		return p.hold(a, StateDown, e, p.down)
 	}
 	p.become(StateRetrying, e.reason(), time.Time{})
 	return sinks.Verdict{Action: sinks.Retry, After: max(p.backoff.Delay(a.Number), e.RetryAfter())}
 }
 
 // hold sends nothing for a while, then one batch as a probe.
-func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, longest time.Duration) sinks.Verdict {
+func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, probes sinks.Backoff) sinks.Verdict {
 	if !p.outdated(a) {
 		if p.state.Name != name {
 			p.probes = 0
 		}
 		p.probes++
-		delay := sinks.Backoff{Initial: firstProbe, Max: longest}.Delay(p.probes)
-		p.holdFor(max(delay, e.RetryAfter()), name, e)
+		p.holdFor(max(probes.Delay(p.probes), e.RetryAfter()), name, e)
 	}
 	if e.mayBlameBatch() {
 		// Retry lets batches take turns at being the probe, so that one which only seems

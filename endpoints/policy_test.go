@@ -254,6 +254,19 @@ func TestAnEndpointThatIsDownIsHeldAndProbed(t *testing.T) {
 	})
 }
 
+func TestQuickRetriesMeanQuickProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPolicyBench(t)
+		b.policy = newPolicy((&Options{Retry: RetryOptions{Initial: 10 * time.Millisecond, Max: 20 * time.Millisecond}}).withDefaults(), b.policy.log)
+		for range 10 {
+			b.attempt(1, forbidden)
+			if wait := b.probe(); wait > 300*time.Millisecond {
+				t.Errorf("probed after %v", wait)
+			}
+		}
+	})
+}
+
 func TestSuccessInBetweenKeepsAnEndpointUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPolicyBench(t)
