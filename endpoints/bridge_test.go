@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,9 @@ func TestBridgeDeliversWhatDistributionDelivers(t *testing.T) {
 			}
 			for i, d := range r.deletes.receive(t, len(deletes)) {
 				compareDeliveries(t, deletes[i], d)
+			}
+			if r.all.requests.Load() == int64(r.told) {
+				t.Error("no delivery was retried")
 			}
 			r.shutdown()
 			for name, c := range map[string]*consumer{"reference": r.reference, "all": r.all, "deletes": r.deletes} {
@@ -106,12 +110,18 @@ func compareDeliveries(t *testing.T, want, got delivery) {
 // A consumer receives deliveries of single events.
 type consumer struct {
 	url        string
+	requests   atomic.Int64
 	deliveries chan delivery
 }
 
-func newConsumer(t *testing.T) *consumer {
+// newConsumer returns one that fails every nth request, or none if n is 0.
+func newConsumer(t *testing.T, n int64) *consumer {
 	c := &consumer{deliveries: make(chan delivery, 100)}
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if i := c.requests.Add(1); n > 0 && i%n == 0 {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
 		body, err := io.ReadAll(r.Body)
 		decoded := notifications.Decode(body, nil)
 		if err != nil || len(decoded.Events) != 1 || len(decoded.Bad) != 0 {
@@ -167,7 +177,7 @@ func newBridgedRegistry(t *testing.T, references bool) *bridgedRegistry {
 	}
 	r := &bridgedRegistry{
 		t: t, namespace: namespace, references: references, calls: make(map[string]int),
-		reference: newConsumer(t), all: newConsumer(t), deletes: newConsumer(t),
+		reference: newConsumer(t, 0), all: newConsumer(t, 3), deletes: newConsumer(t, 0),
 	}
 	r.endpoint = theirs.NewEndpoint("reference", r.reference.url, theirs.EndpointConfig{
 		Timeout: 10 * time.Second, Transport: &http.Transport{},
@@ -177,7 +187,7 @@ func newBridgedRegistry(t *testing.T, references bool) *bridgedRegistry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := endpoints.New("all", r.all.url, nil)
+	all, err := endpoints.New("all", r.all.url, &endpoints.Options{Retry: endpoints.RetryOptions{Initial: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

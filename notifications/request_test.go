@@ -154,6 +154,7 @@ func TestBaseURLOf(t *testing.T) {
 		{"two proxies, one replaces", "10.0.0.1:9", []string{xff, "198.51.100.7, 10.0.0.2", proto, "https", host, "public.example"}, "https://public.example/"},
 		{"scheme that is none", "10.0.0.1:9", []string{proto, "javascript"}, "http://registry.example:5000/"},
 		{"host that is none", "10.0.0.1:9", []string{host, "evil.example/path?"}, "http://registry.example:5000/"},
+		{"host too long", "10.0.0.1:9", []string{host, strings.Repeat("a", 261)}, "http://registry.example:5000/"},
 		{"host with user", "10.0.0.1:9", []string{host, "user@evil.example"}, "http://registry.example:5000/"},
 		{"host with line break", "10.0.0.1:9", []string{host, "evil.example\r\nX: y"}, "http://registry.example:5000/"},
 		{"Forwarded", "10.0.0.1:9", []string{fwd, `for=198.51.100.7;proto=https;host="public.example:8443"`}, "https://public.example:8443/"},
