@@ -14,7 +14,6 @@ import (
 // A Consumer is a webhook receiver that remembers every event it accepted.
 type Consumer struct {
 	addr    string
-	handler http.Handler
 	server  *http.Server
 	serving chan error
 

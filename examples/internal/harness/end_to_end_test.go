@@ -3,12 +3,9 @@ package harness_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,23 +14,16 @@ import (
 	"github.com/regcast/regcast/examples/internal/harness"
 )
 
-// binary builds regcast once for all tests of this package.
-func binary(t *testing.T) string {
+// binary builds regcast into a folder of the test. The toolchain's cache makes the
+// second time quick.
+func binary(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	path, err := build()
+	path, err := harness.Build(ctx, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
-
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "regcast-e2e-")
-	if err != nil {
-		return "", err
-	}
-	return harness.Build(context.Background(), dir)
-})
 
 // A scene is a registry that notifies a witness directly and, beside it, regcast, which
 // delivers to a consumer. What the witness saw is the truth.
@@ -49,7 +39,7 @@ func newScene(ctx context.Context, t *testing.T) *scene {
 	t.Helper()
 	s := &scene{witness: startConsumer(t), consumer: startConsumer(t)}
 	var err error
-	s.dispatcher, err = harness.StartDispatcher(ctx, binary(t), t.TempDir(),
+	s.dispatcher, err = harness.StartDispatcher(ctx, binary(ctx, t), t.TempDir(),
 		map[string]string{"audit": s.consumer.URL()}, testLog{t})
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +212,5 @@ func TestConsumerFailsEveryThirdTime(t *testing.T) {
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) {
-	_, _ = io.WriteString(l.t.Output(), string(p))
-	return len(p), nil
+	return l.t.Output().Write(p)
 }

@@ -65,7 +65,8 @@ func StartRegistry(endpoints map[string]string) (*Registry, error) {
 	}
 
 	logrus.SetOutput(io.Discard)
-	ctx := context.WithValue(context.Background(), "instance.id", fmt.Sprintf("registry-%d", number)) //nolint:staticcheck // the key is distribution's
+	//lint:ignore SA1029 the key is distribution's
+	ctx := context.WithValue(context.Background(), "instance.id", fmt.Sprintf("registry-%d", number))
 	app := handlers.NewApp(ctx, config)
 	r.server = &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
