@@ -33,7 +33,8 @@ type MemoryStats struct {
 // Memory is the [Engine] that survives nothing: a bounded ring of events, for programs
 // that may forget at a restart, and for tests. Events stay as history until the ring
 // needs their room; when it does and a cursor that is not retired has not settled the
-// oldest, Write and Record return notifications.ErrFull. It starts no goroutine.
+// oldest, Write and Record return notifications.ErrFull. So one event that stays parked
+// fills it in the end. It starts no goroutine.
 type Memory struct {
 	opts MemoryOptions
 
@@ -101,7 +102,7 @@ func (m *Memory) Record(ctx context.Context, events []*notifications.Event, bad 
 		return notifications.Receipt{}, err
 	}
 	in := intakes.Get().(*memoryIntake)
-	defer intakes.Put(in)
+	defer in.done()
 	in.read(events, m.repeats)
 
 	m.mu.Lock()
@@ -145,6 +146,13 @@ type memoryNews struct {
 }
 
 var intakes = sync.Pool{New: func() any { return new(memoryIntake) }}
+
+// done gives the work space back, unless it has grown out of the ordinary.
+func (in *memoryIntake) done() {
+	if cap(in.form) <= 64<<10 && cap(in.news) <= 1<<10 {
+		intakes.Put(in)
+	}
+}
 
 // read does what needs no lock.
 func (in *memoryIntake) read(events []*notifications.Event, r *Repeats) {

@@ -58,7 +58,9 @@ func appendBounded[T any](list []T, v T, limit int) ([]T, uint64) {
 	if len(list) < limit {
 		return append(list, v), 0
 	}
-	return append(slices.Delete(list, 0, 1), v), 1
+	var zero T
+	list[0] = zero
+	return append(list[1:], v), 1
 }
 
 // DeadLetters lists dead letters, oldest first.
@@ -89,10 +91,17 @@ func (m *Memory) DropDead(_ context.Context, ids ...uint64) (int, error) {
 		return 0, notifications.ErrClosed
 	}
 	before := len(m.morgue.letters)
-	m.morgue.letters = slices.DeleteFunc(m.morgue.letters, func(d DeadLetter) bool {
-		return slices.Contains(ids, d.ID)
-	})
+	drop := setOf(ids)
+	m.morgue.letters = slices.DeleteFunc(m.morgue.letters, func(d DeadLetter) bool { return drop[d.ID] })
 	return before - len(m.morgue.letters), nil
+}
+
+func setOf(ids []uint64) map[uint64]bool {
+	set := make(map[uint64]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
 }
 
 // DeadCount counts the dead letters of a cursor, by reason.
@@ -156,8 +165,7 @@ func (m *Memory) DropQuarantined(_ context.Context, ids ...uint64) (int, error) 
 		return 0, notifications.ErrClosed
 	}
 	before := len(m.ward.bodies)
-	m.ward.bodies = slices.DeleteFunc(m.ward.bodies, func(q notifications.Quarantined) bool {
-		return slices.Contains(ids, q.ID)
-	})
+	drop := setOf(ids)
+	m.ward.bodies = slices.DeleteFunc(m.ward.bodies, func(q notifications.Quarantined) bool { return drop[q.ID] })
 	return before - len(m.ward.bodies), nil
 }

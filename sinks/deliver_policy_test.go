@@ -1,0 +1,246 @@
+package sinks_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/notificationstest"
+	"github.com/regcast/regcast/sinks"
+)
+
+func TestDeliverHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var down atomic.Bool
+		down.Store(true)
+		r := &receiver{answer: func(context.Context, sinks.Attempt, []*notifications.Event) error {
+			if down.Load() {
+				return errBusy
+			}
+			return nil
+		}}
+		holding := false
+		policy := table{
+			admit: func(now time.Time) (int, time.Duration) {
+				if !holding {
+					return 8, 0
+				}
+				if left := start.Add(10 * time.Second).Sub(now); left > 0 {
+					return 0, left
+				}
+				return 1, 0
+			},
+			judge: func(*sinks.Attempt, error) sinks.Verdict {
+				holding = true
+				return sinks.Verdict{Action: sinks.Hold}
+			},
+		}
+		d := deliver(t, r, &sinks.DeliverOptions{Concurrency: 4, Policy: policy})
+		events := notificationstest.Pushes(0, 50, "team/a", "team/b", "team/c", "team/d", "team/e")
+		d.write(events...)
+		pass(9 * time.Second)
+		if n := len(r.tried()); n != 4 {
+			t.Errorf("%d attempts before the hold ended, want the 4 in flight when it began", n)
+		}
+		down.Store(false)
+		pass(2 * time.Second)
+		d.expect(events)
+		for _, a := range r.tried() {
+			if a.Number != 1 || a.Previous != nil {
+				t.Errorf("attempt number %d after %v, want 1: holds do not count", a.Number, a.Previous)
+			}
+		}
+		d.end()
+	})
+}
+
+// A receiver may answer to one event as if it were to all. The hold must not last for
+// ever because that one is the probe each time.
+func TestDeliverTakesTurnsAtProbing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var until time.Time
+		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+			if batch[0].Repository == "team/0" {
+				return errBusy
+			}
+			return nil
+		}}
+		policy := table{
+			admit: func(now time.Time) (int, time.Duration) {
+				if left := until.Sub(now); left > 0 {
+					return 0, left
+				}
+				return 1, 0
+			},
+			judge: func(*sinks.Attempt, error) sinks.Verdict {
+				until = time.Now().Add(time.Second)
+				return sinks.Verdict{Action: sinks.Hold}
+			},
+		}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy})
+		events := notificationstest.Pushes(0, 100, repositories(10)...)
+		d.write(events...)
+		pass(5 * time.Minute)
+		d.expect(slices.DeleteFunc(events, func(e *notifications.Event) bool { return e.Repository == "team/0" }))
+		if info := d.info(); info.Pending != 10 {
+			t.Errorf("%d pending, want 10", info.Pending)
+		}
+		d.end()
+	})
+}
+
+func TestDeliverHeldTimeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, a sinks.Attempt, _ []*notifications.Event) error {
+			if a.Number == 1 {
+				return errBusy
+			}
+			return nil
+		}}
+		start := time.Now()
+		closed := false
+		policy := table{
+			admit: func(now time.Time) (int, time.Duration) {
+				if left := start.Add(time.Minute).Sub(now); closed && left > 0 {
+					return 0, left
+				}
+				return 1, 0
+			},
+			judge: func(*sinks.Attempt, error) sinks.Verdict {
+				closed = true
+				return sinks.Verdict{Action: sinks.Retry, After: 10 * time.Second}
+			},
+		}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy, Replay: "job7"})
+		d.write(notificationstest.Pushes(0, 1, "team/a")...)
+		pass(2 * time.Minute)
+		if len(r.tried()) != 2 {
+			t.Fatalf("%d attempts, want 2", len(r.tried()))
+		}
+		a := r.tried()[1]
+		if a.Number != 2 || !errors.Is(a.Previous, errBusy) || a.Started.Sub(a.FirstTried) != time.Minute || a.Held != 50*time.Second || a.Replay != "job7" {
+			t.Errorf("second attempt %+v, want held for 50 s of the 60 s since the first", a)
+		}
+		d.end()
+	})
+}
+
+func TestDeliverParks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		down.Store(true)
+		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+			if down.Load() && notificationstest.Number(batch[0]) == 1 {
+				return errBusy
+			}
+			return nil
+		}}
+		policy := table{judge: func(a *sinks.Attempt, err error) sinks.Verdict {
+			if a.Number%3 == 0 {
+				return sinks.Verdict{Action: sinks.Park, After: time.Minute}
+			}
+			return sinks.Verdict{Action: sinks.Retry, After: time.Second}
+		}}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy})
+		d.write(notificationstest.Pushes(0, 4, "team/a")...)
+		pass(30 * time.Second)
+		if diff := cmp.Diff([]int{0, 2, 3}, r.numbers()["team/a"]); diff != "" {
+			t.Errorf("accepted while one is parked (-want +got):\n%s", diff)
+		}
+		if info := d.info(); info.Parked != 1 || info.Pending != 1 {
+			t.Errorf("%+v, want one parked", info)
+		}
+		down.Store(false)
+		pass(time.Minute)
+		last := r.tried()[len(r.tried())-1]
+		if !last.OutOfOrder || last.Number != 4 || last.First != 2 || last.Started.Sub(last.FirstTried) < time.Minute {
+			t.Errorf("attempt after parking %+v, want number 4, out of order", last)
+		}
+		for _, a := range r.tried()[:len(r.tried())-1] {
+			if a.OutOfOrder {
+				t.Errorf("attempt %+v is not out of order", a)
+			}
+		}
+		d.settled(map[sinks.Outcome]uint64{sinks.Delivered: 4})
+		d.end()
+	})
+}
+
+func TestDeliverParksEarlyWhenOneKeyFillsTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+			if batch[0].Repository == "team/hot" {
+				return errBusy
+			}
+			return nil
+		}}
+		policy := table{judge: func(*sinks.Attempt, error) sinks.Verdict {
+			return sinks.Verdict{Action: sinks.Retry, After: time.Hour}
+		}}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy, Window: 100})
+		d.write(notificationstest.Pushes(0, 1000, "team/hot")...)
+		healthy := notificationstest.Pushes(1000, 10, "team/other")
+		d.write(healthy...)
+		pass(time.Minute)
+		d.expect(healthy)
+		if info := d.info(); info.Parked < 900 || info.Pending != 1000 {
+			t.Errorf("%d parked of %d pending, want at least 900 of 1000", info.Parked, info.Pending)
+		}
+		d.end()
+	})
+}
+
+func TestDeliverKeepsOrderWhenManyKeysFillTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(context.Context, sinks.Attempt, []*notifications.Event) error { return errBusy }}
+		d := deliver(t, r, &sinks.DeliverOptions{Window: 100})
+		d.write(notificationstest.Pushes(0, 1000, repositories(10)...)...)
+		pass(10 * time.Minute)
+		if info := d.info(); info.Parked != 0 || info.Pending != 1000 {
+			t.Errorf("%+v, want nothing parked", info)
+		}
+		d.end()
+	})
+}
+
+func TestDeliverHonoursRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, a sinks.Attempt, _ []*notifications.Event) error {
+			if a.Number == 1 {
+				return comeBack{}
+			}
+			return nil
+		}}
+		d := deliver(t, r, nil)
+		d.write(notificationstest.Pushes(0, 1, "team/a")...)
+		pass(2 * time.Minute)
+		if len(r.tried()) != 2 || r.tried()[1].Started.Sub(r.tried()[0].Started) != 90*time.Second {
+			t.Errorf("attempts %+v, want a second one after 90s", r.tried())
+		}
+		d.end()
+	})
+}
+
+type comeBack struct{}
+
+func (comeBack) Error() string             { return "come back later" }
+func (comeBack) RetryAfter() time.Duration { return 90 * time.Second }
+
+func TestAttemptFrom(t *testing.T) {
+	if a, ok := sinks.AttemptFrom(t.Context()); ok {
+		t.Errorf("a context without an attempt has %+v", a)
+	}
+	ctx, cancel := context.WithTimeout(sinks.WithAttempt(t.Context(), sinks.Attempt{Number: 3}), time.Hour)
+	defer cancel()
+	if a, ok := sinks.AttemptFrom(ctx); !ok || a.Number != 3 {
+		t.Errorf("attempt %+v, %t; want number 3", a, ok)
+	}
+}
