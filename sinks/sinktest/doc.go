@@ -9,6 +9,7 @@
 // # What it promises
 //
 // Suites run in real time, because what they judge may use sockets and files; they wait
-// for what must happen, for at most ten seconds, and never for what must not. What they
+// for what must happen, for at most ten seconds, and hardly for what must not. An engine
+// that works in a bubble of testing/synctest is judged there, without waiting. What suites
 // start they join, and what they open they shut down, before the subtest ends.
 package sinktest

@@ -32,7 +32,7 @@ type EngineSuite struct {
 // [sinks.Cursor]. Run it with the race detector.
 func TestEngine(t *testing.T, suite EngineSuite) {
 	for _, test := range slices.Concat(
-		recordTests, cursorTests, recordsTests, reopenTests, fullTests, modelTests, deliverTests,
+		recordTests, cursorTests, loanTests, deadTests, stateTests, reopenTests, fullTests, modelTests, deliverTests,
 	) {
 		if test.durable && suite.Volatile || test.small && suite.OpenSmall == nil {
 			continue
