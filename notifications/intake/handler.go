@@ -60,7 +60,7 @@ type Handler struct {
 	rec     notifications.Recorder
 	opts    Options
 	bodies  bodyReader
-	metrics metrics
+	metrics *metrics
 	log     *slog.Logger
 
 	refusing atomic.Bool // answer 503: we are stopping
@@ -204,7 +204,7 @@ func (h *Handler) unavailable(w http.ResponseWriter, text string) {
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, code int, text string) {
-	h.metrics.refused[code].Inc()
+	h.metrics.refused.WithLabelValues(strconv.Itoa(code)).Inc()
 	http.Error(w, text, code)
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/intake"
 	"github.com/regcast/regcast/notifications/notificationstest"
+	"github.com/regcast/regcast/sinks"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -214,6 +215,26 @@ func TestQuarantined(t *testing.T) {
 				t.Errorf("counted %v over all reasons, want 1", got)
 			}
 		})
+	}
+}
+
+func TestRepeats(t *testing.T) {
+	engine := sinks.NewMemory(nil)
+	defer engine.Shutdown(t.Context())
+	reg := prometheus.NewRegistry()
+	server := httptest.NewServer(intake.NewHandler(engine, &intake.Options{Registerer: reg}))
+	defer server.Close()
+	r := &rig{server: server, url: server.URL + intake.Path, metrics: reg}
+	for _, want := range []string{answer(1, 0, 0), answer(0, 1, 0)} {
+		if resp, got := r.post(t, "", strings.NewReader(envelope(push))); resp.StatusCode != http.StatusAccepted || got != want {
+			t.Errorf("got %s %s, want %s", resp.Status, got, want)
+		}
+	}
+	if got := r.metric(t, "regcast_intake_duplicates_total", ""); got != 1 {
+		t.Errorf("counted %v duplicates, want 1", got)
+	}
+	if got := r.metric(t, "regcast_intake_events_total", ""); got != 1 {
+		t.Errorf("counted %v events, want 1", got)
 	}
 }
 

@@ -61,6 +61,30 @@ func TestHugeBody(t *testing.T) {
 	}
 }
 
+// Who never stops writing is answered all the same, and cut off.
+func TestEndlessBody(t *testing.T) {
+	const size = 1 << 40
+	for name, announced := range map[string]int64{"announced": size, "chunked": -1} {
+		t.Run(name, func(t *testing.T) {
+			s := new(store)
+			body := &endless{size}
+			req := httptest.NewRequest(http.MethodPost, intake.Path, body)
+			req.ContentLength = announced
+			w := httptest.NewRecorder()
+			intake.NewHandler(s, nil).ServeHTTP(w, req)
+			if w.Code != http.StatusAccepted || w.Body.String() != answer(0, 0, 1) || w.Header().Get("Connection") != "close" {
+				t.Errorf("got %d %s, Connection %q", w.Code, w.Body, w.Header().Get("Connection"))
+			}
+			if q := s.bad[0]; q.Reason != notifications.ReasonTooLarge || q.Size != int(announced) {
+				t.Errorf("quarantined for %s, %d bytes", q.Reason, q.Size)
+			}
+			if read := size - body.n; read > 512<<20 {
+				t.Errorf("read %d MiB", read>>20)
+			}
+		})
+	}
+}
+
 func TestMillionEvents(t *testing.T) {
 	r := newRig(t, intake.Options{})
 	body := `{"events":[` + strings.Repeat("{},", 999_999) + "{}]}"
