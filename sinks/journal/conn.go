@@ -43,7 +43,7 @@ func dial(file string, m mode, pragmas ...string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := url.Values{"mode": {string(m)}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	q := url.Values{"mode": {string(m)}}
 	u := url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}
 	connector, err := sqlite.NewConnector(u.String())
 	if err != nil {
@@ -53,7 +53,14 @@ func dial(file string, m mode, pragmas ...string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{raw: raw, stmts: make(map[string]driver.Stmt)}, nil
+	c := &conn{raw: raw, stmts: make(map[string]driver.Stmt)}
+	// Not in the DSN: the driver sorts what it finds there, and the order matters.
+	for _, p := range append([]string{"busy_timeout(10000)"}, pragmas...) {
+		if err := c.script(context.Background(), "PRAGMA "+p); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+	}
+	return c, nil
 }
 
 func (c *conn) close() error {

@@ -138,14 +138,14 @@ func Open(dir string, opts *Options) (*Journal, error) {
 	return j, nil
 }
 
-func open(dir string, o Options) (j *Journal, err error) {
+func open(dir string, o Options) (_ *Journal, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if err := checkFS(dir); err != nil {
 		return nil, err
 	}
-	j = &Journal{
+	j := &Journal{
 		dir: dir, opts: o, log: o.Logger,
 		disk:     &disk{dir: dir, reserve: uint64(max(o.ReserveBytes, 0)), ballast: o.BallastBytes},
 		readers:  make(chan *conn, readConns),

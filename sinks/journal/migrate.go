@@ -5,6 +5,7 @@ import (
 	_ "embed" // schema.sql
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -49,6 +50,14 @@ func damaged(dir string, err error) error {
 
 // openDB opens the writing connection and brings the file to the present version.
 func openDB(file string, maxPages int) (*conn, error) {
+	// SQLite gives its other files the mode of this one.
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
 	db, err := dial(file, writing,
 		"page_size(4096)", "auto_vacuum(2)", // before there is anything in the file
 		"journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(0)",

@@ -213,12 +213,12 @@ func (j *Journal) retain() {
 			return
 		case <-ticker.C:
 		}
+		j.stepwise("delete expired events", func(now time.Time) (bool, error) { return j.writer.expire(now) })
+		j.stepwise("shrink the file", func(time.Time) (bool, error) { return j.writer.shrink() })
 		if j.writer.health() != nil {
 			j.probe()
 			continue
 		}
-		j.stepwise("delete expired events", func(now time.Time) (bool, error) { return j.writer.expire(now) })
-		j.stepwise("shrink the file", func(time.Time) (bool, error) { return j.writer.shrink() })
 		if err := j.outside(func() error { return j.disk.load() }); err != nil {
 			j.log.Warn("no ballast", "error", err)
 		}
