@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -80,21 +81,30 @@ func BenchmarkDeliver(b *testing.B) {
 				repos[i] = "team/app-" + strconv.Itoa(i)
 			}
 			events := notificationstest.Pushes(0, b.N, repos...)
+			const chunk = 1000
+			room := make(chan struct{}, b.N/chunk+5)
+			for range 5 {
+				room <- struct{}{}
+			}
 			settled := 0
 			opts := e.DeliverOptions()
 			count := opts.OnSettle
 			opts.OnSettle = func(o sinks.Outcome, d []sinks.Delivery) {
 				count(o, d)
+				for range (settled+len(d))/chunk - settled/chunk {
+					room <- struct{}{}
+				}
 				if settled += len(d); settled == b.N {
 					cancel()
 				}
 			}
 			b.ResetTimer()
 			go func() {
-				for len(events) > 0 {
-					n := min(len(events), 1000)
-					if engine.Write(ctx, events[:n]) == nil {
-						events = events[n:]
+				for part := range slices.Chunk(events, chunk) {
+					<-room
+					if err := engine.Write(ctx, part); err != nil {
+						b.Error(err)
+						return
 					}
 				}
 			}()

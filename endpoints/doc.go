@@ -17,6 +17,7 @@
 // blocked. No error, log or metric holds a secret: of a URL it shows the scheme, host
 // and path, and only scheme and host if the URL came from a [Secret].
 //
-// Nothing here starts a goroutine of its own but the Pipeline's queue. Whoever makes a
-// Webhook, Endpoint or Pipeline shuts it down, after the last Write.
+// Nothing here starts a goroutine but the Pipeline's queue, while it has something to
+// write, and net/http, for each connection. Whoever makes a Webhook, Endpoint or Pipeline
+// shuts it down, after the last Write.
 package endpoints

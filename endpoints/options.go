@@ -22,7 +22,7 @@ type Options struct {
 	Format        string        // one of Formats; "": FormatDistribution
 	Timeout       time.Duration // of one attempt, from dialling to the last byte read; 0: 15 s
 	Authorization Secret        // the whole value of the Authorization header, asked at every attempt
-	Headers       http.Header   // replace the headers of the same name that would be sent otherwise; Host too
+	Headers       http.Header   // replace the headers of the same name that would be sent otherwise, Host too; without a value they remove them
 	Ordering      Ordering      // what order is kept within; "": OrderRepository
 	Concurrency   int           // requests in flight, 1 to 1024; 0: 8. More idle connections are not kept
 	Batch         sinks.BatchOptions

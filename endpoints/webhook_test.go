@@ -145,6 +145,9 @@ func TestRequest(t *testing.T) {
 			"X-Team: audit",
 			"X-Team: registry",
 		}},
+		{"headers are removed", &endpoints.Options{
+			Headers: http.Header{"Content-Type": {}, "User-Agent": nil},
+		}, context.Background(), one, notifications.AppendEnvelope(nil, one), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []byte
@@ -167,8 +170,8 @@ func TestRequest(t *testing.T) {
 				t.Errorf("body:\n%s", diff)
 			}
 			host := strings.TrimPrefix(url, "http://")
-			if c.opts != nil && c.opts.Headers != nil {
-				host = "virtual.example"
+			if c.opts != nil && c.opts.Headers.Get("Host") != "" {
+				host = c.opts.Headers.Get("Host")
 			}
 			want := append([]string{"POST /hook?a=b HTTP/1.1", "Host: " + host, fmt.Sprintf("Content-Length: %d", len(c.body))}, c.want...)
 			if diff := cmp.Diff(sorted(want), sorted(strings.Split(head, "\r\n"))); diff != "" {
