@@ -147,16 +147,16 @@ func (d *decoder) bare(s *scanner[[]byte]) *flaw {
 
 // quarantine keeps a copy of what is not an event, without the credentials in it.
 func (d *decoder) quarantine(text []byte, f *flaw) {
-	kept, redacted := redact(text[:min(len(text), MaxQuarantinedBody)])
+	kept, redacted := Redact(text[:min(len(text), MaxQuarantinedBody)])
 	d.out.Redacted += redacted
 	d.out.Bad = append(d.out.Bad, Quarantined{
 		Reason: f.reason, Detail: f.detail, Body: kept, Size: len(text), Provenance: d.provenance,
 	})
 }
 
-// redact returns a copy of text in which every string that is the value of a "user" is
+// Redact returns a copy of text in which every string that is the value of a "user" is
 // empty, one that text ends in included, and how many that were.
-func redact(text []byte) (kept []byte, redacted int) {
+func Redact(text []byte) (kept []byte, redacted int) {
 	kept = make([]byte, 0, len(text))
 	for {
 		i := bytes.Index(text, []byte(`"user"`))

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -144,14 +143,19 @@ func (br *bodyReader) release(b *body) {
 	}
 }
 
-// quarantined makes of b what the quarantine keeps.
-func (b *body) quarantined(reason notifications.Reason, detail string, from notifications.Provenance) notifications.Quarantined {
-	return notifications.Quarantined{
-		Reason:     reason,
-		Detail:     detail[:min(len(detail), maxDetail)],
-		Body:       bytes.Clone(b.bytes[:min(len(b.bytes), notifications.MaxQuarantinedBody)]),
-		Size:       b.size,
-		Provenance: from,
+// quarantined makes of b all that came of a request: a body for the quarantine, without
+// the credentials that it may hold.
+func (b *body) quarantined(reason notifications.Reason, detail string, from notifications.Provenance) notifications.Decoded {
+	kept, redacted := notifications.Redact(b.bytes[:min(len(b.bytes), notifications.MaxQuarantinedBody)])
+	return notifications.Decoded{
+		Bad: []notifications.Quarantined{{
+			Reason:     reason,
+			Detail:     detail[:min(len(detail), maxDetail)],
+			Body:       kept,
+			Size:       b.size,
+			Provenance: from,
+		}},
+		Redacted: redacted,
 	}
 }
 

@@ -15,18 +15,15 @@ const formatDistribution = "distribution"
 func (h *Handler) readDistribution(r *http.Request, b *body) notifications.Decoded {
 	from := notifications.Provenance{Format: formatDistribution, Sender: h.sender(r)}
 	contentType, encoding := r.Header.Get("Content-Type"), r.Header.Get("Content-Encoding")
-	var bad notifications.Quarantined
 	switch {
 	case b.over:
-		bad = b.quarantined(notifications.ReasonTooLarge, fmt.Sprintf("the body is larger than %d bytes", h.opts.MaxBody), from)
+		return b.quarantined(notifications.ReasonTooLarge, fmt.Sprintf("the body is larger than %d bytes", h.opts.MaxBody), from)
 	case encoding != "" && encoding != "identity":
-		bad = b.quarantined(notifications.ReasonContentType, fmt.Sprintf("content encoding %.100q is not read", encoding), from)
+		return b.quarantined(notifications.ReasonContentType, fmt.Sprintf("content encoding %.100q is not read", encoding), from)
 	case !isDistribution(contentType):
-		bad = b.quarantined(notifications.ReasonContentType, fmt.Sprintf("media type %.100q is not read", contentType), from)
-	default:
-		return notifications.Decode(b.bytes, &notifications.DecodeOptions{MaxEvents: h.opts.MaxEvents, Provenance: from})
+		return b.quarantined(notifications.ReasonContentType, fmt.Sprintf("media type %.100q is not read", contentType), from)
 	}
-	return notifications.Decoded{Bad: []notifications.Quarantined{bad}}
+	return notifications.Decode(b.bytes, &notifications.DecodeOptions{MaxEvents: h.opts.MaxEvents, Provenance: from})
 }
 
 // isDistribution tells whether a body of that Content-Type is read. JSON without a name

@@ -155,8 +155,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) {
 	receipt, err := h.rec.Record(r.Context(), d.Events, d.Bad)
 	if err != nil && notifications.IsPermanent(err) && len(d.Events) > 0 {
 		// The engine will never take this, and its sender would offer it for ever.
-		bad := b.quarantined(notifications.ReasonTooLarge, err.Error(), d.Events[0].Provenance)
-		d.Events, d.Bad = nil, []notifications.Quarantined{bad}
+		d = b.quarantined(notifications.ReasonTooLarge, err.Error(), d.Events[0].Provenance)
 		receipt, err = h.rec.Record(r.Context(), nil, d.Bad)
 	}
 	if err != nil {

@@ -2,9 +2,12 @@ package intake_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -238,17 +241,45 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
+// GitLab's registry sends a bearer token as actor.user.
 func TestRedacted(t *testing.T) {
-	r := newRig(t, intake.Options{})
 	body := strings.Replace(envelope(push), `"actor": {`, `"actor": { "user": "eyJhbGciOi.secret.token",`, 1)
-	if _, got := r.post(t, "application/json", strings.NewReader(body)); got != answer(1, 0, 0) {
-		t.Fatalf("got %s", got)
+	tests := map[string]struct {
+		contentType, body string
+		permanent         bool
+	}{
+		"stored":                {"application/json", body, false},
+		"unreadable":            {"application/json", body[:len(body)-3], false},
+		"of another type":       {"text/plain", body, false},
+		"too large":             {"application/json", body + strings.Repeat(" ", 100_000), false},
+		"refused by the engine": {"application/json", body, true},
 	}
-	if raw := string(r.events[0].AppendJSON(nil)); strings.Contains(raw, "secret") {
-		t.Errorf("stored with its token: %s", raw)
-	}
-	if got := r.metric(t, "regcast_intake_redacted_total", ""); got != 1 {
-		t.Errorf("counted %v, want 1", got)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, intake.Options{MaxBody: 50_000})
+			r.err = func(events []*notifications.Event) error {
+				if test.permanent && len(events) > 0 {
+					return notifications.Permanent(errors.New("never"))
+				}
+				return nil
+			}
+			if resp, got := r.post(t, test.contentType, strings.NewReader(test.body)); resp.StatusCode != http.StatusAccepted {
+				t.Fatalf("got %s %s", resp.Status, got)
+			}
+			stored := ""
+			for _, e := range r.events {
+				stored += string(e.AppendJSON(nil))
+			}
+			for _, q := range r.bad {
+				stored += string(q.Body)
+			}
+			if strings.Contains(stored, "secret") || !strings.Contains(stored, "team/app") {
+				t.Errorf("stored %s", stored)
+			}
+			if got := r.metric(t, "regcast_intake_redacted_total", ""); got != 1 {
+				t.Errorf("counted %v, want 1", got)
+			}
+		})
 	}
 }
 
@@ -321,6 +352,22 @@ func TestPermanentlyRefusedIsQuarantined(t *testing.T) {
 	}
 	if n := r.metric(t, "regcast_intake_quarantined_total", "too_large"); n != 1 {
 		t.Errorf("counted %v quarantined", n)
+	}
+}
+
+// An engine that fails is logged when it begins and when it ends, not for each request.
+func TestFailingIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	r := newRig(t, intake.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for _, err := range []error{nil, notifications.ErrFull, notifications.ErrFull, errors.New("disk"), nil, nil} {
+		r.err = func([]*notifications.Event) error { return err }
+		r.post(t, "", strings.NewReader(envelope(push)))
+	}
+	if got := strings.Count(log.String(), "\n"); got != 2 {
+		t.Errorf("logged %d lines, want 2:\n%s", got, log.String())
+	}
+	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "sink full") {
+		t.Errorf("logged %s", log.String())
 	}
 }
 
