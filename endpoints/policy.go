@@ -61,7 +61,7 @@ func (p *policy) Admit(now time.Time) (inFlight int, wait time.Duration) {
 	switch {
 	case p.disabled:
 		return 0, pollDisabled
-	case p.heldAt.IsZero():
+	case !p.held():
 		return p.concurrency, 0
 	case now.Before(p.state.Until):
 		return 0, p.state.Until.Sub(now)
@@ -148,21 +148,24 @@ func (p *policy) answered(a *sinks.Attempt) {
 }
 
 func (p *policy) outdated(a *sinks.Attempt) bool {
-	return !p.heldAt.IsZero() && a.Started.Before(p.heldAt)
+	return p.held() && a.Started.Before(p.heldAt)
 }
 
 // retry lets the batch wait for itself, and holds the endpoint once it is plain that no
 // other batch fares better.
 func (p *policy) retry(a *sinks.Attempt, e *DeliveryError) sinks.Verdict {
-	if e.Status != http.StatusConflict { // that is about the event: being processed already
-		p.failures++
-	}
-	if !p.heldAt.IsZero() || p.failures >= downAfter {
+	if e.Status == http.StatusConflict {
+		p.answered(a) // it works, and is busy with this very event
+	} else if p.failures++; p.held() || p.failures >= downAfter {
 		return p.hold(a, StateDown, e, p.down)
 	}
-	p.become(StateRetrying, e.reason(), time.Time{})
+	if !p.held() {
+		p.become(StateRetrying, e.reason(), time.Time{})
+	}
 	return sinks.Verdict{Action: sinks.Retry, After: max(p.backoff.Delay(a.Number), e.RetryAfter())}
 }
+
+func (p *policy) held() bool { return !p.heldAt.IsZero() }
 
 // hold sends nothing for a while, then one batch as a probe.
 func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, probes sinks.Backoff) sinks.Verdict {

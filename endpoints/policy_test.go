@@ -291,7 +291,15 @@ func TestConflictsDoNotMeanDown(t *testing.T) {
 			if v := b.attempt(n+1, &DeliveryError{Class: Transient, Status: 409}); v.Action != sinks.Retry {
 				t.Fatalf("conflict %d: %v, want a retry", n+1, v.Action)
 			}
+			b.mustBe(StateRetrying)
 		}
+		late := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
+		b.attempt(1, forbidden)
+		b.Judge(late, &DeliveryError{Class: Transient, Status: 409})
+		b.mustBe(StateAuth)
+		b.probe()
+		b.attempt(1, &DeliveryError{Class: Transient, Status: 409})
+		b.mustBe(StateRetrying)
 	})
 }
 
