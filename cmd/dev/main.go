@@ -6,7 +6,7 @@
 // that has nothing but Go. Tools that it needs are pinned in tools.go, apart from
 // go.mod, because go.mod binds everybody who embeds us. Components of the system that
 // tests need are in components.go. The rules that no off-the-shelf linter knows are in
-// architecture.go (who may import whom) and house.go (how we write).
+// architecture.go (who may import whom), house.go, state.go and sleep.go (how we write).
 package main
 
 import (
