@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regcast/regcast/cmd/internal/app"
 	"github.com/regcast/regcast/config"
 )
 
@@ -43,7 +44,7 @@ func loadConfig(named string) (*config.Config, error) {
 	if file == "" {
 		return config.Trial(), nil
 	}
-	cfg, err := config.Load(file)
+	cfg, err := app.Load(file)
 	if err != nil {
 		return nil, usageError{err}
 	}

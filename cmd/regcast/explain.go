@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regcast/regcast/cmd/internal/app"
+	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
 )
 
@@ -22,28 +22,36 @@ func newExplainCommand() *cobra.Command {
 		Use:     "explain --file EVENT",
 		GroupID: groupConfig,
 		Short:   "Say which endpoints would get an event, and why not",
-		Long: `explain reads an event (an envelope or a single event object, as a registry sends it) and
+		Long: `explain reads events (an envelope or a single event object, as a registry sends it) and
 says for each endpoint of the configuration whether it would be sent, which key filters it
 out if not, and the request that would be made. Secrets are not read and print as
-<secret>. Nothing is sent and no server is needed.`,
+<secret>. Nothing is sent and no server is needed.
+
+It ends with 1 if there is something in the file that intake could not read.`,
 		Example: `  regcast explain --file push.json
   regcast explain --config regcast.toml --file push.json --endpoint audit
-  curl -s registry/last-event | regcast explain --file -`,
+  regcast journal export regcast-data | tail -n 1 | regcast explain --file -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
 			}
-			events, err := readEvents(cmd.InOrStdin(), input, cfg.Intake.MaxEvents)
+			if cfg.File() == "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "no configuration file found: this is about the built-in trial of regcast serve")
+			}
+			decoded, err := readEvents(cmd.InOrStdin(), input, cfg.Intake.MaxEvents)
 			if err != nil {
 				return err
 			}
-			explained, err := app.Explain(cfg, currentBuild().Version, only, events)
+			explained, err := app.Explain(cfg, currentBuild().Version, only, decoded.Events)
 			if err != nil {
 				return usageError{err}
 			}
-			return printExplained(cmd.OutOrStdout(), explained)
+			if err := printExplained(cmd.OutOrStdout(), explained); err != nil {
+				return err
+			}
+			return unreadable(input, decoded)
 		},
 	}
 	addConfigFlag(cmd, &file)
@@ -58,47 +66,55 @@ out if not, and the request that would be made. Secrets are not read and print a
 const maxExplained = 64 << 20
 
 // readEvents reads the events of a file as intake would.
-func readEvents(stdin io.Reader, name string, maxEvents int) ([]*notifications.Event, error) {
+func readEvents(stdin io.Reader, name string, maxEvents int) (d notifications.Decoded, err error) {
 	in := stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, usageError{err}
+			return d, usageError{err}
 		}
 		defer f.Close()
 		in = f
 	}
 	body, err := io.ReadAll(io.LimitReader(in, maxExplained+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+		return d, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if len(body) > maxExplained {
-		return nil, usagef("%s is larger than %d MiB", name, maxExplained>>20)
+		return d, usagef("%s is larger than %d MiB", name, maxExplained>>20)
 	}
-	decoded := notifications.Decode(body, &notifications.DecodeOptions{MaxEvents: maxEvents})
-	var errs []error
-	for _, bad := range decoded.Bad {
-		errs = append(errs, fmt.Errorf("intake would quarantine this as %q: %s", bad.Reason, bad.Detail))
+	return notifications.Decode(body, &notifications.DecodeOptions{MaxEvents: maxEvents}), nil
+}
+
+// unreadable is the error that says what intake would put into quarantine, nil if nothing.
+func unreadable(name string, d notifications.Decoded) error {
+	switch {
+	case len(d.Bad) > 0:
+		bad := d.Bad[0]
+		return fmt.Errorf("%s: intake would put %d part(s) into quarantine, the first as %s: %s", name, len(d.Bad), bad.Reason, bad.Detail)
+	case len(d.Events) == 0:
+		return fmt.Errorf("%s: there is no event in it", name)
 	}
-	return decoded.Events, errors.Join(errs...)
+	return nil
 }
 
 func printExplained(w io.Writer, explained []app.Explanation) error {
-	for i, x := range explained {
-		if i > 0 {
-			fmt.Fprintln(w)
+	width := 0
+	for _, x := range explained {
+		width = max(width, len(x.Endpoint))
+	}
+	var last *notifications.Event
+	for _, x := range explained {
+		if x.Event != last {
+			if last != nil {
+				fmt.Fprintln(w)
+			}
+			last = x.Event
+			fmt.Fprintf(w, "%s %s %s\n", x.Event.Action, what(x.Event), x.Event.ID)
 		}
-		fmt.Fprintf(w, "%s %s %s\n  %s: ", x.Event.Action, what(x.Event), x.Event.ID, x.Endpoint)
-		switch {
-		case x.FilteredBy != "":
-			fmt.Fprintf(w, "not sent: %s\n", x.FilteredBy)
-		case x.Disabled:
-			fmt.Fprintln(w, "would wait: the endpoint is disabled")
-		case x.Request == nil:
-			fmt.Fprintf(w, "sent to %s\n", x.URL)
-		default:
-			fmt.Fprintln(w, "sent, as")
-			if err := printRequest(w, x); err != nil {
+		fmt.Fprintf(w, "  %-*s  %s\n", width, x.Endpoint, fate(x))
+		if x.Request != nil && !x.Disabled {
+			if err := printRequest(w, x.Request); err != nil {
 				return err
 			}
 		}
@@ -106,15 +122,29 @@ func printExplained(w io.Writer, explained []app.Explanation) error {
 	return nil
 }
 
-func printRequest(w io.Writer, x app.Explanation) error {
-	fmt.Fprintf(w, "    %s %s\n", x.Request.Method, x.Request.URL)
-	for _, name := range slices.Sorted(maps.Keys(x.Request.Header)) {
-		for _, value := range x.Request.Header[name] {
+// fate says in a few words what becomes of an event at an endpoint.
+func fate(x app.Explanation) string {
+	switch {
+	case x.FilteredBy != "":
+		return "not sent: filtered by " + x.FilteredBy
+	case x.Disabled:
+		return "waits until the endpoint is enabled"
+	case x.Request == nil:
+		return "written to " + x.URL
+	default:
+		return "sent:"
+	}
+}
+
+func printRequest(w io.Writer, r *endpoints.Preview) error {
+	fmt.Fprintf(w, "    %s %s\n", r.Method, r.URL)
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
 			fmt.Fprintf(w, "    %s: %s\n", name, value)
 		}
 	}
 	var body bytes.Buffer
-	if err := json.Indent(&body, x.Request.Body, "    ", "   "); err != nil {
+	if err := json.Indent(&body, r.Body, "    ", "   "); err != nil {
 		return fmt.Errorf("laying out the body: %w", err)
 	}
 	_, err := fmt.Fprintf(w, "\n    %s\n", body.Bytes())

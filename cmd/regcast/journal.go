@@ -2,9 +2,14 @@ package main
 
 import (
 	"bufio"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -43,8 +48,11 @@ gone, and those that were delivered after it are delivered again.`,
 			if err != nil {
 				return err
 			}
+			if _, err := os.Stat(filepath.Dir(args[0])); err != nil {
+				return usagef("the folder of the copy: %w", err)
+			}
 			if err := journal.Backup(cmd.Context(), cfg.DataDir, args[0]); err != nil {
-				return err
+				return backupError(err, cfg.DataDir, args[0])
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), args[0])
 			return err
@@ -52,6 +60,29 @@ gone, and those that were delivered after it are delivered again.`,
 	}
 	addConfigFlag(cmd, &file)
 	return cmd
+}
+
+// backupError is err of a backup of the journal in dir to file, with what to do about it.
+func backupError(err error, dir, file string) error {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return usagef("%s is there already and is not overwritten: name another file", file)
+	case errors.Is(err, fs.ErrNotExist):
+		return usagef("%w; --config names the configuration whose data_dir is to be backed up (now: %s)", err, dir)
+	}
+	return err
+}
+
+// openError is err of opening the journal in dir for verify or export, with what to do
+// about it.
+func openError(err error, dir string) error {
+	switch {
+	case errors.Is(err, journal.ErrLocked):
+		return fmt.Errorf("the journal in %s is in use: stop the dispatcher, or look at a copy, made with regcast journal backup and put into a folder of its own as regcast.db", dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return usagef("%w; DIR is the data_dir of the configuration", err)
+	}
+	return err
 }
 
 func newJournalVerifyCommand() *cobra.Command {
@@ -62,19 +93,23 @@ func newJournalVerifyCommand() *cobra.Command {
 		Long: `verify reads the whole journal in DIR, which no dispatcher may be using: the database's own
 integrity, every stored event, and the chain of hashes that shows that nothing was
 changed or taken out since it was written. It changes nothing. It ends with 0 if all is
-well, else with 1.`,
-		Example: `  regcast journal verify /var/lib/regcast`,
-		Args:    cobra.ExactArgs(1),
+well, else with 1.
+
+Keep the last hash somewhere else: that it is still the hash of that event is the proof
+that nobody has written the journal anew.`,
+		Example: `  regcast journal verify /var/lib/regcast
+  regcast journal verify --json /var/lib/regcast | jq .problems`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := journal.Verify(cmd.Context(), args[0])
 			if err != nil {
-				return err
+				return openError(err, args[0])
 			}
 			if err := printReport(cmd.OutOrStdout(), &report, asJSON); err != nil {
 				return err
 			}
 			if !report.OK() {
-				return fmt.Errorf("the journal in %s is damaged: restore a backup, or export what can be read", args[0])
+				return fmt.Errorf("the journal in %s is damaged, see above: restore a backup, or save what can be read with regcast journal export", args[0])
 			}
 			return nil
 		},
@@ -83,14 +118,34 @@ well, else with 1.`,
 	return cmd
 }
 
+// A verified is what verify says with --json.
+type verified struct {
+	OK          bool     `json:"ok"`
+	Events      uint64   `json:"events"`
+	First       uint64   `json:"first"`   // sequence
+	Last        uint64   `json:"last"`    // sequence
+	Trimmed     uint64   `json:"trimmed"` // up to this sequence
+	DeadLetters uint64   `json:"dead_letters"`
+	Chunks      int      `json:"chunks"`
+	LastHash    string   `json:"last_hash"` // hexadecimal
+	Problems    []string `json:"problems"`
+}
+
 func printReport(w io.Writer, r *journal.Report, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(r)
+		return json.NewEncoder(w).Encode(verified{
+			OK: r.OK(), Events: r.Events, First: r.First, Last: r.Last, Trimmed: r.Trimmed, DeadLetters: r.DeadCount,
+			Chunks: r.Chunks, LastHash: hex.EncodeToString(r.Hash), Problems: append([]string{}, r.Problems...),
+		})
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "events\t%d\n", r.Events)
-	fmt.Fprintf(table, "sequences\t%d to %d\n", r.First, r.Last)
-	fmt.Fprintf(table, "trimmed\tup to %d\n", r.Trimmed)
+	if r.Events > 0 {
+		fmt.Fprintf(table, "sequences\t%d to %d\n", r.First, r.Last)
+	}
+	if r.Trimmed > 0 {
+		fmt.Fprintf(table, "trimmed\tup to %d\n", r.Trimmed)
+	}
 	fmt.Fprintf(table, "dead letters\t%d\n", r.DeadCount)
 	fmt.Fprintf(table, "chunks\t%d\n", r.Chunks)
 	fmt.Fprintf(table, "last hash\t%x\n", r.Hash)
@@ -112,10 +167,8 @@ running.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
-			if err := journal.Export(cmd.Context(), args[0], out); err != nil {
-				return err
-			}
-			return out.Flush()
+			err := journal.Export(cmd.Context(), args[0], out)
+			return errors.Join(openError(err, args[0]), out.Flush())
 		},
 	}
 }

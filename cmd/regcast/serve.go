@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -58,6 +59,9 @@ func serve(cmd *cobra.Command, cfg *config.Config) error {
 		logger.Warn("no configuration file found: running the built-in trial, which prints every event on stdout",
 			"data_dir", cfg.DataDir, "next", "regcast init > regcast.toml")
 	}
+	for _, w := range cfg.Warnings() {
+		logger.Warn("about the configuration", "warning", w.String())
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -66,6 +70,10 @@ func serve(cmd *cobra.Command, cfg *config.Config) error {
 	a, err := app.Start(ctx, cfg, app.Options{
 		Version: currentBuild().Version, Logger: logger, Console: cmd.OutOrStdout(),
 	})
+	if err != nil && errors.Is(err, ctx.Err()) {
+		logger.Info("stopped while starting")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -103,11 +111,17 @@ func reload(ctx context.Context, a *app.App, file string, level *slog.LevelVar, 
 		logger.Warn("nothing to reload: running without a configuration file")
 		return
 	}
-	cfg, err := config.Load(file)
+	cfg, err := app.Load(file)
 	if err == nil {
 		err = a.Reload(ctx, cfg)
 	} else {
 		a.RefuseReload()
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		for _, p := range problems {
+			logger.Error("the configuration file has a problem", "problem", p.String())
+		}
+		err = fmt.Errorf("%d problem(s)", len(problems))
 	}
 	if err != nil {
 		logger.Error("the configuration file is refused, the old settings stay", "file", file, "error", err)

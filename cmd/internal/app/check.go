@@ -10,6 +10,23 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
+// Load reads the configuration file at path and checks all of it: the file's own rules,
+// the files that it names, and what Check finds.
+//
+// Errors: those of reading the file; [config.Problems], all of them, in the order of the
+// file.
+func Load(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if cfg == nil {
+		return nil, err
+	}
+	problems, _ := errors.AsType[config.Problems](err)
+	if problems = problems.Merge(Check(cfg)); len(problems) > 0 {
+		return nil, problems
+	}
+	return cfg, nil
+}
+
 // Check reports what is wrong with cfg beyond what the file's own rules can see: globs
 // that do not compile, options that an endpoint refuses.
 func Check(cfg *config.Config) config.Problems {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/sinks"
@@ -27,7 +26,7 @@ func (a *App) openEngine(ctx context.Context) error {
 			Logger:          a.logger,
 		})
 		if err != nil {
-			return fmt.Errorf("opening the journal: %w", err)
+			return err // which says that the journal was being opened
 		}
 		a.engine, a.healthy = j, j.Healthy
 	}

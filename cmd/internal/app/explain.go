@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/regcast/regcast/config"
@@ -21,56 +22,69 @@ type Explanation struct {
 }
 
 // Explain says for each of events and each endpoint of cfg (only the named one, if only
-// is not empty) whether it would be sent and how. It sends nothing and starts nothing.
+// is not empty) whether it would be sent and how: event by event, endpoints in the order
+// of the file. It sends nothing and starts nothing.
 func Explain(cfg *config.Config, version, only string, events []*notifications.Event) ([]Explanation, error) {
 	if problems := Check(cfg); len(problems) > 0 {
 		return nil, problems
 	}
-	var out []Explanation
-	known := only == ""
+	var explainers []explainer
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
 		if only != "" && c.Name != only {
 			continue
 		}
-		known = true
-		explained, err := explain(c, version, events)
+		x, err := newExplainer(c, version)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, explained...)
+		defer x.endpoint.Shutdown(context.Background())
+		explainers = append(explainers, x)
 	}
-	if !known {
+	switch {
+	case len(cfg.Endpoints) == 0:
+		return nil, errors.New("the configuration has no endpoint")
+	case len(explainers) == 0:
 		return nil, fmt.Errorf("there is no endpoint %q", only)
+	}
+	var out []Explanation
+	for _, e := range events {
+		for _, x := range explainers {
+			out = append(out, x.explain(e))
+		}
 	}
 	return out, nil
 }
 
-func explain(c *config.Endpoint, version string, events []*notifications.Event) ([]Explanation, error) {
+// An explainer explains what becomes of events at one endpoint.
+type explainer struct {
+	config   *config.Endpoint
+	match    *sinks.RuleMatcher
+	endpoint *endpoints.Endpoint
+}
+
+func newExplainer(c *config.Endpoint, version string) (explainer, error) {
 	opts, url, err := endpointOptions(c)
 	if err != nil {
-		return nil, err
+		return explainer{}, err
 	}
 	opts.Version = version
-	matcher, err := sinks.NewMatcher(rules(c.Filter), rules(c.Ignore))
+	match, err := sinks.NewMatcher(rules(c.Filter), rules(c.Ignore))
 	if err != nil {
-		return nil, err
+		return explainer{}, err
 	}
 	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
-	if err != nil {
-		return nil, err
+	return explainer{config: c, match: match, endpoint: ep}, err
+}
+
+func (x explainer) explain(e *notifications.Event) Explanation {
+	out := Explanation{Event: e, Endpoint: x.config.Name, URL: x.endpoint.URL(), FilteredBy: x.match.Explain(e)}
+	if out.FilteredBy != "" {
+		return out
 	}
-	defer ep.Shutdown(context.Background())
-	var out []Explanation
-	for _, e := range events {
-		x := Explanation{Event: e, Endpoint: c.Name, URL: ep.URL(), FilteredBy: matcher.Explain(e)}
-		if x.FilteredBy == "" {
-			x.Disabled = c.Disabled
-			if preview, ok := ep.Preview([]*notifications.Event{e}); ok {
-				x.Request = &preview
-			}
-		}
-		out = append(out, x)
+	out.Disabled = x.config.Disabled
+	if preview, ok := x.endpoint.Preview([]*notifications.Event{e}); ok {
+		out.Request = &preview
 	}
-	return out, nil
+	return out
 }

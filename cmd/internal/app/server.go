@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
@@ -73,12 +74,15 @@ func (a *App) listen(name, addr string, files config.ServerTLS, h *http.Server) 
 	if files.CertFile != "" {
 		var err error
 		if h.TLSConfig, err = serverTLS(files); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s.tls: %w", name, err)
 		}
 	}
 	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s.listen: %w; stop what listens there, or give regcast another address", name, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s.listen: %w", name, err)
 	}
 	s := &server{name: name, http: h, listener: l, done: make(chan struct{})}
 	go func() {
