@@ -120,6 +120,8 @@ func (r *testReport) test(e testEvent) {
 	case "fail":
 		r.failed++
 		r.broken[e.Package] = true
+		// Packages run side by side: say whose lines these are.
+		fmt.Fprintf(r.out, "=== FAIL %s %s\n", shortPackage(e.Package), e.Test)
 		for _, line := range r.output[key] {
 			if !strings.HasPrefix(line, "=== ") {
 				io.WriteString(r.out, line)

@@ -61,7 +61,7 @@ func TestC(t *testing.T) {}
 		t.Error("a failed run ended without an error")
 	}
 	text := out.String()
-	for _, want := range []string{"ok  \texample.org/m/good", "the reason", "FAIL\texample.org/m/bad", "out of cheese", "undefined: testing", "no test files", "skipped  example.org/m/good TestSkip: good_test.go:5: no moon tonight", "\n3 passed, 3 failed, 1 skipped\n"} {
+	for _, want := range []string{"ok  \texample.org/m/good", "=== FAIL example.org/m/bad TestB\n    bad_test.go:3: the reason", "FAIL\texample.org/m/bad", "out of cheese", "undefined: testing", "no test files", "skipped  example.org/m/good TestSkip: good_test.go:5: no moon tonight", "\n3 passed, 3 failed, 1 skipped\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the output lacks %q", want)
 		}
