@@ -33,8 +33,7 @@ type courier struct {
 	lanes    lanes
 	held     int        // events, in lanes and batches
 	bytes    int        // of them
-	first    batchQueue // to be offered now, before anything else: the rest of what was split
-	due      batchQueue // to be offered again now, in turn with new batches
+	due      batchQueue // to be offered again now, or the rest of what was split; in turn with new batches
 	waiting  dueHeap[*batch]
 	turn     bool            // it is a new batch's turn, not one's of due
 	parked   map[uint64]past // of events that this Deliver has parked, at most Window

@@ -16,7 +16,10 @@ import (
 func TestDeliverBisects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bad = 61
-		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+		r := &receiver{answer: func(_ context.Context, a sinks.Attempt, batch []*notifications.Event) error {
+			if time.Sleep(time.Second); a.Held != 0 {
+				t.Errorf("attempt %+v of a part waits for nothing but those before it", a)
+			}
 			for _, e := range batch {
 				if notificationstest.Number(e) == bad {
 					return notifications.Permanent(errors.New("what is this"))
@@ -97,7 +100,12 @@ func TestDeliverBuriesWhatIsTooLargeAlone(t *testing.T) {
 
 func TestDeliverLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := new(receiver)
+		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+			if ns := notificationstest.Numbers(batch); !slices.IsSorted(ns) {
+				t.Errorf("batch of events %v, want them in the cursor's order", ns)
+			}
+			return nil
+		}}
 		d := deliver(t, r, &sinks.DeliverOptions{Batch: sinks.BatchOptions{MaxEvents: 10, Linger: time.Second}})
 		for i := range 15 {
 			d.write(notificationstest.Pushes(i, 1, "team/a", "team/b", "team/c")...)

@@ -244,3 +244,65 @@ func TestAttemptFrom(t *testing.T) {
 		t.Errorf("attempt %+v, %t; want number 3", a, ok)
 	}
 }
+
+func TestDeliverHoldOfASecondAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r := &receiver{answer: func(context.Context, sinks.Attempt, []*notifications.Event) error {
+			time.Sleep(5 * time.Second)
+			if time.Since(start) < time.Minute {
+				return errBusy
+			}
+			return nil
+		}}
+		var until time.Time
+		policy := table{
+			admit: func(now time.Time) (int, time.Duration) {
+				if left := until.Sub(now); left > 0 {
+					return 0, left
+				}
+				return 1, 0
+			},
+			judge: func(a *sinks.Attempt, _ error) sinks.Verdict {
+				if a.Number == 1 {
+					return sinks.Verdict{Action: sinks.Retry, After: 10 * time.Second}
+				}
+				until = time.Now().Add(time.Minute)
+				return sinks.Verdict{Action: sinks.Hold}
+			},
+		}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy})
+		d.write(notificationstest.Pushes(0, 1, "team/a")...)
+		pass(2 * time.Minute)
+		// Offered at 0 s, again at 15 s, held from 20 s on, offered a third time at 80 s.
+		last := r.tried()[len(r.tried())-1]
+		if last.Number != 2 || last.Started.Sub(last.FirstTried) != 80*time.Second || last.Held != 65*time.Second {
+			t.Errorf("last attempt %+v, want number 2, held for 65 of 80 s", last)
+		}
+		d.end()
+	})
+}
+
+func TestDeliverOffersParkedEventsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, a sinks.Attempt, _ []*notifications.Event) error {
+			if a.Number == 1 {
+				return errBusy
+			}
+			return nil
+		}}
+		policy := table{judge: func(*sinks.Attempt, error) sinks.Verdict {
+			return sinks.Verdict{Action: sinks.Park, After: time.Minute}
+		}}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy, Batch: sinks.BatchOptions{MaxEvents: 6}})
+		d.write(notificationstest.Pushes(0, 6, "team/a", "team/b")...)
+		pass(time.Hour)
+		for i, a := range r.tried() {
+			if again := i > 0; a.OutOfOrder != again || again && (a.Events != 1 || a.Number != 2) {
+				t.Errorf("attempt %d: %+v, want one of all and a second one of each alone", i, a)
+			}
+		}
+		d.settled(map[sinks.Outcome]uint64{sinks.Delivered: 6})
+		d.end()
+	})
+}

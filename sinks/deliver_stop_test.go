@@ -147,3 +147,46 @@ func TestDeliverEndsWithItsEngine(t *testing.T) {
 		}
 	})
 }
+
+// What Deliver held when it ended is free at once, not only when the cursor is closed: in
+// lanes, in parts of a split batch, waiting for a retry.
+func TestDeliverReleasesWhatItHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(ctx context.Context, a sinks.Attempt, batch []*notifications.Event) error {
+			if batch[0].Repository == "team/b" {
+				return errBusy
+			}
+			if a.Events == 8 {
+				return notifications.Permanent(errBusy)
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		engine := sinks.NewMemory(nil)
+		cur, err := engine.Cursor(t.Context(), "c", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cur.Close()
+		for i, repo := range []string{"team/a", "team/b"} {
+			if err := engine.Write(t.Context(), notificationstest.Pushes(20*i, 20, repo)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		if err := sinks.Deliver(ctx, cur, r, &sinks.DeliverOptions{Batch: sinks.BatchOptions{MaxEvents: 8}}); err != nil {
+			t.Fatal(err)
+		}
+		into := make([]sinks.Delivery, 50)
+		n, err := cur.Claim(t.Context(), into)
+		if n != 40 || err != nil {
+			t.Errorf("claimed %d events, %v; want all 40", n, err)
+		}
+		for _, d := range into[:n] {
+			if d.Tries != 1 {
+				t.Errorf("event %d was lent %d times before, want once", d.Sequence, d.Tries)
+			}
+		}
+	})
+}

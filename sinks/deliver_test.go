@@ -409,3 +409,22 @@ func TestDeliverStartsNoGoroutinePerEvent(t *testing.T) {
 		d.end()
 	})
 }
+
+func TestDeliverNewEventsDoNotKeepRetriesWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, a sinks.Attempt, batch []*notifications.Event) error {
+			time.Sleep(time.Millisecond)
+			if a.Number == 1 && batch[0].Repository == "team/0" {
+				return errBusy
+			}
+			return nil
+		}}
+		d := deliver(t, r, &sinks.DeliverOptions{Concurrency: 1})
+		d.write(notificationstest.Pushes(0, 5000, repositories(5000)...)...)
+		pass(1100 * time.Millisecond) // the retry is due after 1 s at the latest
+		if len(r.numbers()["team/0"]) == 0 {
+			t.Error("a batch that was to be retried waits until there is nothing new")
+		}
+		d.end()
+	})
+}

@@ -3,7 +3,6 @@ package sinks
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -59,7 +58,7 @@ func (c *courier) last(b *batch, aborted bool) {
 
 // releaseAll releases whatever is held.
 func (c *courier) releaseAll() {
-	for _, b := range slices.Concat(c.first, c.due) {
+	for _, b := range c.due {
 		c.release(b)
 	}
 	for _, w := range c.waiting {

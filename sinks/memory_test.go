@@ -109,3 +109,41 @@ func TestMemoryCountsWhatItsBoundsCut(t *testing.T) {
 		t.Errorf("a state too many: %v, want ErrFull", err)
 	}
 }
+
+func TestMemoryReopensABoundedCursorWhoseEventsAreGone(t *testing.T) {
+	m := sinks.NewMemory(&sinks.MemoryOptions{MaxEvents: 10})
+	cur, err := m.Cursor(t.Context(), "c", &sinks.CursorOptions{To: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	into := make([]sinks.Delivery, 10)
+	for i := range 30 {
+		if err := m.Write(t.Context(), notificationstest.Pushes(i, 1, "team/a")); err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			if n, err := cur.Claim(t.Context(), into); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			if err := cur.Settle(sinks.Settlement{Sequence: into[0].Sequence}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cur.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cur, err = m.Cursor(t.Context(), "c", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cur.Close()
+	n, err := cur.Claim(t.Context(), into)
+	if n != 10 || err != nil || into[0].Sequence != 21 {
+		t.Errorf("claimed %d from %d on, %v; want 10 from 21 on", n, into[0].Sequence, err)
+	}
+	infos, err := m.CursorInfos(t.Context())
+	if err != nil || infos[0].Totals[sinks.Evicted] != 18 {
+		t.Errorf("%+v, %v; want 18 evicted", infos, err)
+	}
+}

@@ -10,15 +10,12 @@ func (c *courier) send(now time.Time) {
 	}
 	for {
 		fresh := c.mayForm(now)
-		if !fresh && len(c.due)+len(c.first) == 0 || c.inFlight >= c.opts.Concurrency || !c.admitted(now) {
+		if !fresh && len(c.due) == 0 || c.inFlight >= c.opts.Concurrency || !c.admitted(now) {
 			return
 		}
-		switch c.turn = !c.turn; {
-		case len(c.first) > 0:
-			c.offer(c.first.pop(), now)
-		case len(c.due) == 0 || c.turn && fresh:
+		if c.turn = !c.turn; len(c.due) == 0 || c.turn && fresh {
 			c.offer(c.form(now), now)
-		default:
+		} else {
 			c.offer(c.due.pop(), now)
 		}
 	}

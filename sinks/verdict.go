@@ -59,7 +59,7 @@ func (c *courier) finish(b *batch, s Settlement) {
 	}
 	if b.next != nil {
 		b.next.since = time.Now()
-		c.first.push(b.next)
+		c.due.push(b.next)
 	}
 	c.recycle(b)
 }
@@ -114,5 +114,5 @@ func (c *courier) split(b *batch, maxBytes int, now time.Time) {
 		part.past = p
 		part.freeze(c.opts.Replay, now)
 	}
-	c.first.push(b)
+	c.due.push(b)
 }
