@@ -16,7 +16,7 @@ import (
 	"github.com/regcast/regcast/notifications/notificationstest"
 )
 
-// endless is a reader of n bytes that are nowhere in memory.
+// endless is a reader of n zeros that are nowhere in memory.
 type endless struct{ n int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -24,9 +24,7 @@ func (e *endless) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n := min(len(p), e.n)
-	for i := range p[:n] {
-		p[i] = 'x'
-	}
+	clear(p[:n])
 	e.n -= n
 	return n, nil
 }
