@@ -39,8 +39,10 @@ func (e *DeliveryError) reason() string {
 	case e.Certificate != nil:
 		return fmt.Sprintf("%v (certificate of %q, valid until %s)",
 			e.Err, e.Certificate.Subject, e.Certificate.NotAfter.UTC().Format(time.RFC3339))
-	default:
+	case e.Err != nil:
 		return e.Err.Error()
+	default:
+		return e.Class.String()
 	}
 }
 

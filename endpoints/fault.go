@@ -14,6 +14,9 @@ import (
 // errTimeout is the cause with which an attempt's context ends when its time is over.
 var errTimeout = errors.New("no answer in time")
 
+// errProtocol stands for what is no HTTP, which is not repeated: it may be what we sent.
+var errProtocol = errors.New("the answer is not HTTP, or the connection broke")
+
 // A proxyError is the refusal of an egress proxy to connect us.
 type proxyError struct{ status int }
 
@@ -60,7 +63,7 @@ func (w *Webhook) transportError(ctx context.Context, err error) *DeliveryError 
 	case isTimeout(err): // of the TLS handshake: every other wait ends with errTimeout
 		e.Fault = FaultHandshake
 	default:
-		e.Fault, e.Err = FaultProtocol, errors.New("the answer is not HTTP, or the connection broke")
+		e.Fault, e.Err = FaultProtocol, errProtocol
 	}
 	return e
 }

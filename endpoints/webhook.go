@@ -129,6 +129,10 @@ func (w *Webhook) send(ctx context.Context, batch []*notifications.Event) (statu
 
 	// RoundTrip, not Client.Do: no redirects, no cookies, no URL in errors.
 	resp, err := w.carrier.current().RoundTrip(req)
+	if err == nil && resp.StatusCode < 100 { // which net/http lets pass
+		resp.Body.Close()
+		err = errProtocol
+	}
 	if err != nil {
 		return 0, w.transportError(ctx, err)
 	}

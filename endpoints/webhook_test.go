@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -439,18 +440,66 @@ func TestNoReceiver(t *testing.T) {
 }
 
 func TestAnswersThatAreNotHTTP(t *testing.T) {
-	for _, answer := range []string{"SSH-2.0-OpenSSH_9.9\r\n", "HTTP/9.9 999999 x\r\n\r\n", "HTTP/1.1 200 OK\r\nbroken line\r\n\r\n", "\x00\x01\x02"} {
+	for _, answer := range []string{"SSH-2.0-OpenSSH_9.9\r\n", "HTTP/9.9 999999 x\r\n\r\n", "HTTP/1.1 000 x\r\n\r\n", "HTTP/1.1 099 x\r\n\r\n", "HTTP/1.1 200 OK\r\nbroken line\r\n\r\n", "\x00\x01\x02"} {
 		url := listen(t, func(c net.Conn) {
 			if readRequest(c) {
 				_, _ = io.WriteString(c, answer)
 			}
 		})
-		e := deliveryError(t, newWebhook(t, url, nil).Write(context.Background(), batch))
-		if e.Class != endpoints.Transient || e.Status != 0 {
-			t.Errorf("%q: %v, class %v", answer, e, e.Class)
-		}
+		mustFail(t, newWebhook(t, url, nil), endpoints.Transient, "protocol")
 	}
 }
+
+// FuzzAnswer makes sure that nothing a receiver can say is taken for acceptance without a
+// status that means it, or ends the process.
+func FuzzAnswer(f *testing.F) {
+	for _, answer := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 000 x\r\n\r\n", "HTTP/1.1 101 x\r\n\r\n", "HTTP/1.0 302\r\nLocation: ::\r\n\r\n",
+		"HTTP/1.1 503 x\r\nRetry-After: -1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "HTTP/1.1 410 Gone\r\nWebhook-Delivery: disable\r\n\r\n",
+	} {
+		f.Add([]byte(answer))
+	}
+	var answer atomic.Pointer[[]byte]
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if readRequest(c) {
+				_, _ = c.Write(*answer.Load())
+			}
+			c.Close()
+		}
+	}()
+	f.Cleanup(func() { l.Close(); <-done })
+	w, err := endpoints.NewWebhook("http://"+l.Addr().String(), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		answer.Store(&raw)
+		err := w.Write(context.Background(), batch)
+		if err == nil {
+			if !accepting.Match(raw) {
+				t.Errorf("%q means accepted", raw)
+			}
+			return
+		}
+		if e := deliveryError(t, err); e.Error() == "" || e.Code() == "" || len(e.Excerpt) > sinks.MaxExcerpt {
+			t.Errorf("%q: %+v", raw, e)
+		}
+	})
+}
+
+// accepting is what an answer that means accepted has in it, after others that do not.
+var accepting = regexp.MustCompile(`HTTP/\d\.\d +2\d\d`)
 
 // TestConnectionsAreKept makes sure that attempts share a connection, and that one which
 // the receiver has closed meanwhile does not look like an outage.
