@@ -33,8 +33,9 @@ type MemoryStats struct {
 // Memory is the [Engine] that survives nothing: a bounded ring of events, for programs
 // that may forget at a restart, and for tests. Events stay as history until the ring
 // needs their room; when it does and a cursor that is not retired has not settled the
-// oldest, Write and Record return notifications.ErrFull. So one event that stays parked
-// fills it in the end. It starts no goroutine.
+// oldest, Write and Record return notifications.ErrFull: every such cursor is treated as
+// Required, and one event that stays parked fills the ring in the end. It starts no
+// goroutine.
 type Memory struct {
 	opts MemoryOptions
 
