@@ -39,7 +39,7 @@ func (p *egressProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer far.Close()
 	p.tunnels.Add(1)
 	w.WriteHeader(http.StatusOK)
-	near, _, err := http.NewResponseController(w).Hijack()
+	near, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
@@ -47,7 +47,7 @@ func (p *egressProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(far, near)
+		_, _ = io.Copy(far, buffered) // the server may have read ahead of us
 		far.Close()
 	}()
 	_, _ = io.Copy(near, far)
