@@ -64,6 +64,7 @@ func (a *App) intakeOptions(cfg *config.Config) *intake.Options {
 // A server is an http.Server at work. A nil one was never started.
 type server struct {
 	name     string
+	secure   bool // speaks TLS; http.TLSConfig does not tell, because a server that runs sets it
 	http     *http.Server
 	listener net.Listener
 	done     chan struct{}
@@ -84,11 +85,11 @@ func (a *App) listen(name, addr string, files config.ServerTLS, h *http.Server) 
 	if err != nil {
 		return nil, fmt.Errorf("%s.listen: %w", name, err)
 	}
-	s := &server{name: name, http: h, listener: l, done: make(chan struct{})}
+	s := &server{name: name, secure: h.TLSConfig != nil, http: h, listener: l, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		serve := func() error { return h.Serve(l) }
-		if h.TLSConfig != nil {
+		if s.secure {
 			serve = func() error { return h.ServeTLS(l, "", "") }
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
@@ -106,7 +107,7 @@ func (s *server) addr() string {
 }
 
 func (s *server) url() string {
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		return "https://" + s.addr()
 	}
 	return "http://" + s.addr()
