@@ -3,7 +3,6 @@ package main
 import (
 	"net"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -39,13 +38,15 @@ func listening(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: listening ADDR")
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); <-tick.C {
-		if conn, err := net.Dial("tcp", args[0]); err == nil {
-			ts.Check(conn.Close())
-			return
-		}
+	soon(ts, func() bool { return !isFree(args[0]) }, func() { ts.Fatalf("nobody listens on %s", args[0]) })
+}
+
+// isFree tells whether nobody takes connections at addr.
+func isFree(addr string) bool {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return true
 	}
-	ts.Fatalf("nobody listens on %s", args[0])
+	_ = conn.Close() // nothing was sent
+	return false
 }

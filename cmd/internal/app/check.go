@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
@@ -52,7 +54,11 @@ func Check(cfg *config.Config) config.Problems {
 // problem is err, about the endpoint at path, with the key that it is about.
 func problem(cfg *config.Config, path string, err error) config.Problem {
 	if rule, ok := errors.AsType[*sinks.RuleError](err); ok {
-		return cfg.Problem(path+"."+rule.Key, "%q: %v", rule.Value, rule.Err)
+		message, value := rule.Err.Error(), strconv.Quote(rule.Value)
+		if !strings.Contains(message, value) {
+			message = value + ": " + message
+		}
+		return cfg.Problem(path+"."+rule.Key, "%s", message)
 	}
 	if option, ok := errors.AsType[*endpoints.OptionError](err); ok {
 		return cfg.Problem(path+"."+option.Option, "%v", option.Err)

@@ -16,7 +16,7 @@ func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
 		return nil, err
 	}
 	opts.Version, opts.Console = a.opts.Version, a.opts.Console
-	opts.Logger = a.logger.With("endpoint", c.Name)
+	opts.Logger = a.logger
 	opts.Metrics = a.metrics
 	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
@@ -28,9 +29,11 @@ func Explain(cfg *config.Config, version, only string, events []*notifications.E
 	if problems := Check(cfg); len(problems) > 0 {
 		return nil, problems
 	}
+	var names []string
 	var explainers []explainer
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
+		names = append(names, c.Name)
 		if only != "" && c.Name != only {
 			continue
 		}
@@ -42,10 +45,10 @@ func Explain(cfg *config.Config, version, only string, events []*notifications.E
 		explainers = append(explainers, x)
 	}
 	switch {
-	case len(cfg.Endpoints) == 0:
+	case len(names) == 0:
 		return nil, errors.New("the configuration has no endpoint")
 	case len(explainers) == 0:
-		return nil, fmt.Errorf("there is no endpoint %q", only)
+		return nil, fmt.Errorf("there is no endpoint %q in the configuration: it has %s", only, strings.Join(names, ", "))
 	}
 	var out []Explanation
 	for _, e := range events {
