@@ -38,7 +38,7 @@ func becomes(t *testing.T, j *journal.Journal, healthy bool) {
 		if time.Now().After(end) {
 			t.Fatalf("healthy: %v", j.Healthy())
 		}
-		time.Sleep(time.Millisecond) // polls: nobody says when
+		<-time.After(time.Millisecond) // polls: nobody says when
 	}
 }
 
@@ -75,7 +75,7 @@ func TestPageLimit(t *testing.T) {
 	if infos, err = j.CursorInfos(ctx); err != nil || infos[0].LowWater != uint64(taken) {
 		t.Errorf("%+v, %v, want %d settled", infos, err, taken)
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // polls: retention runs by itself
+	for end := time.Now().Add(20 * time.Second); ; <-time.After(10 * time.Millisecond) { // polls: retention runs by itself
 		err := j.Write(ctx, notificationstest.Pushes(taken+100, 20, "team/a"))
 		if err == nil {
 			break
