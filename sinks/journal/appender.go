@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -206,6 +207,11 @@ func (a *appender) run() {
 		switch {
 		case len(batch) > 0 || settle:
 			a.commit(a.aside(batch), settle)
+			if len(batch) > 1 {
+				// Let those who were just answered hand over what they have next, so
+				// that it shares a sync; a single writer waits for nothing.
+				runtime.Gosched()
+			}
 			if closed && len(batch) == 0 && a.health() != nil {
 				return // what is settled cannot be written: it will be delivered again
 			}

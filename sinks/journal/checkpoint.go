@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	checkpointLook  = 50 * time.Millisecond
+	checkpointLook  = 100 * time.Millisecond
 	checkpointBytes = 16 << 20        // of WAL from which on it is written back
 	checkpointIdle  = 5 * time.Second // without a commit, after which any WAL is
 	checkpointLimit = 64 << 20        // of WAL from which on the appender lends a hand

@@ -3,59 +3,50 @@ package journal_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 
-	"github.com/regcast/regcast/notifications/notificationstest"
+	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
 	"github.com/regcast/regcast/sinks/journal"
 )
 
-// What was written before a restart is delivered after it.
+// An event is on disk when Write has returned; a cursor gets it until it is settled,
+// across restarts.
 func ExampleOpen() {
-	dir, err := os.MkdirTemp("", "regcast-journal-")
+	dir, err := os.MkdirTemp("", "journal")
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
 
-	j, err := journal.Open(dir, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	receipt, err := j.Record(ctx, notificationstest.Pushes(0, 2, "team/app"), nil)
-	fmt.Println("accepted", receipt.Accepted, err) // synced: they outlive a power loss
-	if err := j.Shutdown(ctx); err != nil {
-		fmt.Println(err)
-	}
-
-	if j, err = journal.Open(dir, nil); err != nil {
-		fmt.Println(err)
-		return
-	}
-	cursor, err := j.Cursor(ctx, "audit", &sinks.CursorOptions{From: sinks.Oldest()})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	loans := make([]sinks.Delivery, 10)
-	n, err := cursor.Claim(ctx, loans)
-	for _, d := range loans[:n] {
-		fmt.Println(d.Sequence, d.Event.Action, d.Event.Repository)
-	}
-	if err != nil {
-		fmt.Println(err)
-	}
-	if err := cursor.Close(); err != nil {
-		fmt.Println(err)
-	}
-	if err := j.Shutdown(ctx); err != nil {
-		fmt.Println(err)
+	for range 2 { // the second time, after a restart
+		j, err := journal.Open(dir, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		audit, err := j.Cursor(ctx, "audit", &sinks.CursorOptions{From: sinks.Oldest()})
+		if err != nil {
+			log.Fatal(err)
+		}
+		push := &notifications.Event{ID: "1", Action: notifications.ActionPush, Repository: "team/app"}
+		receipt, err := j.Record(ctx, []*notifications.Event{push}, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		into := make([]sinks.Delivery, 8)
+		n, err := audit.Claim(ctx, into)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%d accepted, %d repeated; claimed %d: %s of %s\n",
+			receipt.Accepted, receipt.Duplicates, n, into[0].Event.Action, into[0].Event.Repository)
+		if err := j.Shutdown(ctx); err != nil {
+			log.Fatal(err)
+		}
 	}
 	// Output:
-	// accepted 2 <nil>
-	// 1 push team/app
-	// 2 push team/app
+	// 1 accepted, 0 repeated; claimed 1: push of team/app
+	// 0 accepted, 1 repeated; claimed 1: push of team/app
 }

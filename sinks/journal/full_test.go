@@ -91,7 +91,7 @@ func settleAll(t *testing.T, c sinks.Cursor, count int) {
 	t.Helper()
 	into := make([]sinks.Delivery, 64)
 	for count > 0 {
-		n, err := c.Claim(context.Background(), into)
+		n, err := c.Claim(context.Background(), into[:min(count, len(into))])
 		if err != nil {
 			t.Fatal(err)
 		}

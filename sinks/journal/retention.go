@@ -275,7 +275,7 @@ func (a *appender) shrink() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if free.int(0) < 1024 || free.int(0) < all.int(0)/4 {
+	if free.int(0) < 256 || free.int(0) < all.int(0)/4 {
 		return false, nil
 	}
 	return true, a.db.script(context.Background(), fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumStep))
