@@ -10,6 +10,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// setup makes processes with the race detector end at once: by default each of them
+// waits a second, in case others of its goroutines have something to report.
+func setup(env *testscript.Env) error {
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	return nil
+}
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"regcast": main})
 }
@@ -31,7 +38,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLES", examples)
-			return nil
+			return setup(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})

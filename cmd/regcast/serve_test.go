@@ -21,6 +21,7 @@ import (
 //
 //	expand FILE...                   # puts the values of variables into files
 //	get URL [PATTERN]                # asks until the answer is 200 and matches; it is stdout then
+//	! get URL                        # asks once: the answer has to be something else than 200
 //	signal SIGNAL SUBCOMMAND [LIMIT] # to the regcast SUBCOMMAND in the background that began last;
 //	                                 # with a limit it has to end within that time
 //	replace FILE OLD NEW             # changes one occurrence of OLD, the only one, in a binary file
@@ -31,6 +32,7 @@ func TestServe(t *testing.T) {
 		Dir:                 "testdata/serve",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Setup:               setup,
 		Condition: func(cond string) (bool, error) {
 			addr, ok := strings.CutPrefix(cond, "free:")
 			if !ok {
@@ -61,14 +63,23 @@ func expand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func get(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: get URL [PATTERN]")
+	if len(args) < 1 || len(args) > 2 || neg && len(args) > 1 {
+		ts.Fatalf("usage: get URL [PATTERN], ! get URL")
 	}
 	pattern := regexp.MustCompile("")
 	if len(args) == 2 {
 		pattern = regexp.MustCompile("(?m)" + args[1])
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	if neg {
+		resp, err := client.Get(args[0])
+		ts.Check(err)
+		ts.Check(resp.Body.Close())
+		if resp.StatusCode == http.StatusOK {
+			ts.Fatalf("%s answered 200", args[0])
+		}
+		return
+	}
 	last := "no answer"
 	soon(ts, func() bool {
 		resp, err := client.Get(args[0])

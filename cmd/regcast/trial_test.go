@@ -17,6 +17,7 @@ func TestTrial(t *testing.T) {
 		Dir:                 "testdata/trial",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address":   address,
 			"listening": listening,
