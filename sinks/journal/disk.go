@@ -28,7 +28,7 @@ func checkFS(dir string) error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return fmt.Errorf("look at the file system of %s: %w", dir, err)
 	}
-	if name := networkFS(&st); name != "" {
+	if name := networkFS(dir, &st); name != "" {
 		return fmt.Errorf("%w: %s is on %s; use a folder on a local disk", ErrNetworkFS, dir, name)
 	}
 	return nil
