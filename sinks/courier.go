@@ -40,6 +40,7 @@ type courier struct {
 	lingerTo time.Time       // when a batch that is not full goes; zero while nothing is ready
 	askAt    time.Time       // when to ask Policy.Admit again, if it said 0
 	lookAt   time.Time       // when to look again for a key that fills the window
+	rateAt   time.Time       // when Rate admits the next new batch
 	ceiling  int             // bytes; what a receiver was found to take. 0: unknown
 	free     []*batch
 
@@ -149,7 +150,7 @@ func (c *courier) deliver(ctx context.Context) error {
 // nextAlarm says when something is to be done without being told; zero for never.
 func (c *courier) nextAlarm(now time.Time) time.Time {
 	at, _ := c.waiting.next()
-	for _, t := range [...]time.Time{c.askAt, c.lingerTo, c.lookAt} {
+	for _, t := range [...]time.Time{c.askAt, c.lingerTo, c.lookAt, c.rateAt} {
 		if t.After(now) && (at.IsZero() || t.Before(at)) {
 			at = t
 		}

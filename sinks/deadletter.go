@@ -61,8 +61,12 @@ type Morgue interface {
 
 // A DeadQuery selects dead letters. The zero value selects the oldest 1000 of all.
 type DeadQuery struct {
-	Cursor string     // "" for all
-	Reason DeadReason // "" for all
-	After  uint64     // only IDs above
-	Limit  int        // 0: 1000
+	Cursor     string     // "" for all
+	Reason     DeadReason // "" for all
+	Repository string     // a pattern: see [Glob]; "" for all
+	IDs        []uint64   // only these; empty for all
+	Sequences  []uint64   // only of these events; empty for all
+	After      uint64     // only IDs above
+	To         uint64     // only IDs up to and including it; 0 for all
+	Limit      int        // 0: 1000
 }

@@ -20,6 +20,7 @@ type DeliverOptions struct {
 	Window      int           // events held at a time, at most; 0: 65536. See Deliver
 	Drain       time.Duration // how long writes in flight may go on once ctx has ended; 0: 20 s
 	Replay      string        // the name of the job, for Attempt.Replay
+	Rate        float64       // events that are offered for the first time, per second, at most; 0: any number
 
 	// OnSettle is told of each group of events that was settled as Delivered, Filtered or
 	// DeadLettered, after Settle has returned. It must be quick and must not keep the

@@ -30,6 +30,9 @@ func (c *courier) mayForm(now time.Time) bool {
 	if c.lingerTo.IsZero() {
 		c.lingerTo = now.Add(c.opts.Batch.Linger)
 	}
+	if now.Before(c.rateAt) {
+		return false
+	}
 	return c.lanes.readyEvents >= c.opts.Batch.MaxEvents || c.lanes.readyBytes >= c.maxBytes() || !now.Before(c.lingerTo)
 }
 
@@ -63,7 +66,19 @@ func (c *courier) form(now time.Time) *batch {
 		b.past = b.items[0].past
 	}
 	b.freeze(c.opts.Replay, now)
+	c.spend(len(b.items), now)
 	return b
+}
+
+// rateSlack is how far Rate lets delivery catch up: timers are late, and a batch is many
+// events at once.
+const rateSlack = 100 * time.Millisecond
+
+// spend notes that n new events are offered.
+func (c *courier) spend(n int, now time.Time) {
+	if c.opts.Rate > 0 {
+		c.rateAt = later(c.rateAt, now.Add(-rateSlack)).Add(time.Duration(float64(n) / c.opts.Rate * float64(time.Second)))
+	}
 }
 
 func (c *courier) newBatch() *batch {
