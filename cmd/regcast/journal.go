@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -95,8 +95,9 @@ integrity, every stored event, and the chain of hashes that shows that nothing w
 changed or taken out since it was written. It changes nothing. It ends with 0 if all is
 well, else with 1.
 
-Keep the last hash somewhere else: that it is still the hash of that event is the proof
-that nobody has written the journal anew.`,
+To prove later that nobody has written the journal anew, keep the last sequence and the
+last hash somewhere else: the table chunk has that hash in the row whose column last is
+that sequence.`,
 		Example: `  regcast journal verify /var/lib/regcast
   regcast journal verify --json /var/lib/regcast | jq .problems`,
 		Args: cobra.ExactArgs(1),
@@ -166,9 +167,25 @@ running.`,
   regcast journal export /var/lib/regcast | jq 'select(.action == "delete")'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
-			err := journal.Export(cmd.Context(), args[0], out)
-			return errors.Join(openError(err, args[0]), out.Flush())
+			out := cmd.OutOrStdout()
+			if isTerminal(out) { // the events themselves show how far it is
+				return openError(journal.Export(cmd.Context(), args[0], out), args[0])
+			}
+			bar := newProgress(cmd.ErrOrStderr(), -1, "exporting")
+			defer bar.finish()
+			return openError(journal.Export(cmd.Context(), args[0], lineCounter{out, bar.add}), args[0])
 		},
 	}
+}
+
+// A lineCounter passes on what is written and says how many lines that was.
+type lineCounter struct {
+	dst io.Writer
+	add func(lines int)
+}
+
+func (c lineCounter) Write(p []byte) (int, error) {
+	n, err := c.dst.Write(p)
+	c.add(bytes.Count(p[:n], []byte("\n")))
+	return n, err
 }
