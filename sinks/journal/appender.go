@@ -111,8 +111,9 @@ type appender struct {
 	wake chan struct{} // of capacity 1: something was added
 
 	// Owned by the goroutine.
-	head            // changed only by a commit that succeeded
-	places []*place // all cursors
+	head               // changed only by a commit that succeeded
+	places    []*place // all cursors
+	unwritten error    // set when run returns although settlements could not be written
 }
 
 func newAppender(j *Journal, db *conn) *appender {
@@ -198,6 +199,13 @@ func (a *appender) health() error {
 	return a.failed
 }
 
+// pending tells whether there are settlements to be written.
+func (a *appender) pending() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.dirty) > 0
+}
+
 // run commits until the appender is closed and nothing is left.
 func (a *appender) run() {
 	timer := time.NewTimer(time.Hour)
@@ -212,8 +220,9 @@ func (a *appender) run() {
 				// that it shares a sync; a single writer waits for nothing.
 				runtime.Gosched()
 			}
-			if closed && len(batch) == 0 && a.health() != nil {
-				return // what is settled cannot be written: it will be delivered again
+			if err := a.health(); closed && len(batch) == 0 && err != nil && a.pending() {
+				a.unwritten = fmt.Errorf("what was settled last will be delivered again: %w", err)
+				return
 			}
 		case closed:
 			return

@@ -35,8 +35,9 @@ func (c *cursor) Claim(ctx context.Context, into []sinks.Delivery) (int, error) 
 	}
 	j := c.place.j
 	var from *span
+	var missed uint64
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := j.open(ctx); err != nil {
 			return 0, err
 		}
 		news := j.newsOf()
@@ -48,6 +49,10 @@ func (c *cursor) Claim(ctx context.Context, into []sinks.Delivery) (int, error) 
 			if from, err = j.span(ctx, want); err != nil {
 				return 0, fmt.Errorf("read event %d for cursor %s: %w", want, c.place.name, err)
 			}
+			if from == nil && missed == want { // else retention took it, and the cursor has gone on
+				return 0, fmt.Errorf("cursor %s: %w", c.place.name, damaged(j.dir, fmt.Errorf("%w: event %d is missing", errDamaged, want)))
+			}
+			missed = want
 			continue
 		}
 		if err := c.wait(ctx, news, due); err != nil {

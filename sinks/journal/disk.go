@@ -23,6 +23,12 @@ type disk struct {
 	heavy   bool   // the ballast is there; owned by the appender
 }
 
+// newDisk returns the disk under dir, with the ballast that is there.
+func newDisk(dir string, reserve, ballast int64) *disk {
+	_, err := os.Stat(filepath.Join(dir, ballastFile))
+	return &disk{dir: dir, reserve: uint64(max(reserve, 0)), ballast: ballast, heavy: err == nil}
+}
+
 func checkFS(dir string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -56,10 +62,6 @@ func (d *disk) load() error {
 		return nil
 	}
 	name := filepath.Join(d.dir, ballastFile)
-	if st, err := os.Stat(name); err == nil && st.Size() == d.ballast {
-		d.heavy = true
-		return nil
-	}
 	if !d.room(2 * uint64(d.ballast)) {
 		return nil
 	}

@@ -76,7 +76,7 @@ func TestPageLimit(t *testing.T) {
 		t.Errorf("%+v, %v, want %d settled", infos, err, taken)
 	}
 	for end := time.Now().Add(20 * time.Second); ; <-time.After(10 * time.Millisecond) { // polls: retention runs by itself
-		err := j.Write(ctx, notificationstest.Pushes(taken+100, 20, "team/a"))
+		err := j.Write(ctx, notificationstest.Pushes(taken+1000, 20, "team/a"))
 		if err == nil {
 			break
 		}
@@ -142,6 +142,14 @@ func TestDiskFull(t *testing.T) {
 			if err := j.Write(ctx, notificationstest.Pushes(0, 100, "team/a")); err != nil {
 				t.Fatal(err)
 			}
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // polls: nobody says when
+				if _, err := os.Stat(filepath.Join(dir, "regcast.ballast")); err == nil {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatal("no ballast")
+				}
+			}
 			hog := filepath.Join(disk, "hog")
 			fillDisk(t, hog, reserve)
 			taken := 100 + fillUp(t, j, 100)
@@ -149,12 +157,23 @@ func TestDiskFull(t *testing.T) {
 				t.Errorf("Healthy = %v, want %v", err, notifications.ErrFull)
 			}
 			settleAll(t, c, taken)
+			mustShutdown(t, j)
+			j = mustOpen(t, dir, &journal.Options{ReserveBytes: reserve, BallastBytes: 512 << 10})
+			if info := infoOf(t, j, "c"); info.LowWater != uint64(taken) {
+				t.Errorf("%+v, want %d settled", info, taken)
+			}
+			fillUp(t, j, taken)
+			if c, err = j.Cursor(ctx, "c", nil); err != nil {
+				t.Fatal(err)
+			}
+			settleAll(t, c, int(infoOf(t, j, "c").Pending))
+			taken = int(infoOf(t, j, "c").LowWater)
 
 			if err := os.Remove(hog); err != nil {
 				t.Fatal(err)
 			}
 			becomes(t, j, true)
-			if err := j.Write(ctx, notificationstest.Pushes(taken+100, 20, "team/a")); err != nil {
+			if err := j.Write(ctx, notificationstest.Pushes(taken+1000, 20, "team/a")); err != nil {
 				t.Error(err)
 			}
 			settleAll(t, c, 20)

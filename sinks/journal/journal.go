@@ -90,6 +90,7 @@ type Journal struct {
 	disk    *disk
 	writer  *appender
 	readers chan *conn // idle ones
+	opened  int        // how many readers there are
 	tail    tail
 	chunks  cache
 	metrics *metrics
@@ -147,7 +148,7 @@ func open(dir string, o Options) (_ *Journal, err error) {
 	}
 	j := &Journal{
 		dir: dir, opts: o, log: o.Logger,
-		disk:     &disk{dir: dir, reserve: uint64(max(o.ReserveBytes, 0)), ballast: o.BallastBytes},
+		disk:     newDisk(dir, o.ReserveBytes, o.BallastBytes),
 		readers:  make(chan *conn, readConns),
 		tail:     tail{limit: o.TailBytes},
 		chunks:   cache{limit: o.TailBytes / 2},
@@ -164,17 +165,18 @@ func open(dir string, o Options) (_ *Journal, err error) {
 			err = errors.Join(damaged(dir, err), j.release())
 		}
 	}()
-	db, err := openDB(filepath.Join(dir, dbFile), o.MaxPages)
+	db, err := j.openDB()
 	if err != nil {
 		return nil, err
 	}
 	j.writer = newAppender(j, db)
 	for range readConns {
-		c, err := dial(filepath.Join(dir, dbFile), reading, "query_only(1)")
+		c, err := dial(filepath.Join(dir, dbFile), reading)
 		if err != nil {
 			return nil, err
 		}
 		j.readers <- c
+		j.opened++
 	}
 	if err := j.writer.restore(); err != nil {
 		return nil, err
@@ -261,7 +263,7 @@ func (j *Journal) shutdown() {
 	defer close(j.stopped)
 	j.background.Wait() // may still have the appender do something
 	j.appending.Wait()
-	err := errors.Join(j.writer.health(), j.release())
+	err := errors.Join(j.writer.unwritten, j.release())
 	if err != nil {
 		j.stopErr = fmt.Errorf("shut down journal: %w", err)
 	}
@@ -274,8 +276,8 @@ func (j *Journal) release() error {
 	if j.metrics != nil {
 		j.metrics.unregister()
 	}
-	close(j.readers)
-	for c := range j.readers {
+	for range j.opened {
+		c := <-j.readers // waits for those that are being used
 		errs = append(errs, c.close())
 	}
 	if j.writer != nil {
@@ -290,12 +292,11 @@ func (j *Journal) read(ctx context.Context, f func(*conn) error) error {
 		return err
 	}
 	select {
-	case c, ok := <-j.readers:
-		if !ok {
-			return notifications.ErrClosed
-		}
+	case c := <-j.readers:
 		defer func() { j.readers <- c }()
 		return damaged(j.dir, f(c))
+	case <-j.stopping:
+		return notifications.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -48,7 +49,20 @@ func damaged(dir string, err error) error {
 	return fmt.Errorf("%w: %w; stop regcast, see what is left with: regcast journal verify %s, and restore the last backup of %s", ErrCorrupt, err, dir, dbFile)
 }
 
-// openDB opens the writing connection and brings the file to the present version.
+// openDB opens the writing connection. Even that needs some room on the disk.
+func (j *Journal) openDB() (*conn, error) {
+	file := filepath.Join(j.dir, dbFile)
+	db, err := openDB(file, j.opts.MaxPages)
+	switch code(err) {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+		if j.disk.drop() {
+			return openDB(file, j.opts.MaxPages)
+		}
+	}
+	return db, err
+}
+
+// openDB opens file for writing and brings it to the present version.
 func openDB(file string, maxPages int) (*conn, error) {
 	// SQLite gives its other files the mode of this one.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)

@@ -17,6 +17,9 @@ type place struct {
 	id   int64
 	name string
 
+	unlogged uint64    // events evicted since logged; both are the appender's
+	logged   time.Time // when an eviction was logged last
+
 	mu       sync.Mutex
 	ledger   *sinks.Ledger
 	required bool
@@ -295,7 +298,8 @@ func (j *Journal) createPlace(ctx context.Context, name string, opts *sinks.Curs
 	}
 	// In the commit, so that retention knows of it from the next one on.
 	r.committed = func() { j.writer.places = append(j.writer.places, p) }
-	if err := j.writer.do(ctx, r); err != nil {
+	// To the end, whatever becomes of ctx: the row must not be there without the place.
+	if err := j.writer.do(context.WithoutCancel(ctx), r); err != nil {
 		return nil, err
 	}
 	j.places.byName[name] = p
@@ -370,7 +374,7 @@ func (j *Journal) DeleteCursor(ctx context.Context, name string) error {
 		r.committed = func() {
 			j.writer.places = slices.DeleteFunc(j.writer.places, func(q *place) bool { return p == q })
 		}
-		if err := j.writer.do(ctx, r); err != nil {
+		if err := j.writer.do(context.WithoutCancel(ctx), r); err != nil {
 			return err
 		}
 		delete(j.places.byName, name)

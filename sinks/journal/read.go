@@ -77,7 +77,7 @@ func readSpan(ctx context.Context, db *conn, sequence uint64) (*span, error) {
 		return nil, err
 	}
 	if out == nil || !out.has(sequence) {
-		return nil, fmt.Errorf("%w: event %d is missing", errDamaged, sequence)
+		return nil, nil // deleted meanwhile
 	}
 	return out, nil
 }

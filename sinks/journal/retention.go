@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/regcast/regcast/notifications"
@@ -11,10 +12,11 @@ import (
 
 const (
 	retainEvery = time.Second
-	retainStep  = 4 << 20  // bytes of chunks that one transaction deletes
-	retainRows  = 256      // chunks that one transaction deletes
-	vacuumStep  = 256      // pages that one transaction gives back
-	probeBytes  = 64 << 10 // what a probe tries to store
+	retainStep  = 4 << 20          // bytes of chunks that one transaction deletes
+	retainRows  = 256              // chunks that one transaction deletes
+	vacuumStep  = 256              // pages that one transaction gives back
+	evictionLog = 10 * time.Second // between two lines in the log for one cursor
+	probeBytes  = 64 << 10         // what a probe tries to store
 )
 
 // An old chunk is one that retention looks at.
@@ -103,11 +105,15 @@ func (a *appender) evict(last uint64) {
 			continue
 		}
 		a.j.metrics.evicted.Add(float64(cut))
-		if retired {
-			a.j.log.Warn("events expired that only a retired cursor had not settled", "cursor", p.name, "events", cut, "up_to", last)
-		} else {
-			a.j.log.Error("retention_bytes reached: events were cut before they were delivered", "cursor", p.name, "events", cut, "up_to", last)
+		if p.unlogged += cut; time.Since(p.logged) < evictionLog {
+			continue
 		}
+		level, what := slog.LevelError, "retention_bytes reached: events were cut before they were delivered"
+		if retired {
+			level, what = slog.LevelWarn, "events expired that only a retired cursor had not settled"
+		}
+		a.j.log.Log(context.Background(), level, what, "cursor", p.name, "events", p.unlogged, "up_to", last)
+		p.logged, p.unlogged = time.Now(), 0
 	}
 }
 
