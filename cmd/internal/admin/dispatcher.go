@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"iter"
 )
 
 // A Dispatcher is a running dispatcher as an operator sees it: what the routes of
@@ -55,11 +56,12 @@ type Events interface {
 	// Event returns the event with that id, its JSON, and every attempt to deliver it
 	// that is remembered. Of several with one id it is the newest. Errors: ErrNotFound.
 	Event(ctx context.Context, id string) (EventStory, error)
-	// Stream calls send, from one goroutine, for each event that is stored from now on,
-	// or after the sequence q.After where that is not 0, and that q selects; oldest
-	// first, with its JSON. q.Limit ends it after that many, if it is not 0. It returns
-	// send's error if there is one, ctx's when that ends, and keeps nothing afterwards.
-	Stream(ctx context.Context, q EventQuery, send func(Event) error) error
+	// Stream returns the events that q selects and that are stored from now on, or after
+	// the sequence q.After where that is not 0: oldest first, with their JSON, as they
+	// come. From its return on none is missed. With q.Limit it ends after that many; else
+	// it goes on until the loop over it or ctx ends, which also gives back what it holds,
+	// or until it fails: then the last pair has the error. Errors: ErrInvalid.
+	Stream(ctx context.Context, q EventQuery) (iter.Seq2[Event, error], error)
 }
 
 // DeadLetters shows dead letters and brings them back or away.
