@@ -104,6 +104,27 @@ func redirects(t *testing.T) *consumer {
 	})
 }
 
+// drips answers 200 and then a byte now and then, without end.
+func drips(t *testing.T) *consumer {
+	return newConsumer(t, func(c *consumer, release <-chan struct{}, w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // so that the server sees when the sender hangs up
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			_, _ = w.Write([]byte("x"))
+			_ = http.NewResponseController(w).Flush()
+			c.written.Add(1)
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				return
+			case <-release:
+				return
+			}
+		}
+	})
+}
+
 // What a misbehaving consumer may cost, with room for a slow machine and -race.
 const (
 	promptly   = 15 * time.Second // for all events to reach the healthy endpoint beside it
@@ -122,6 +143,7 @@ func TestBadConsumers(t *testing.T) {
 		{"answers a gigabyte", answersAGigabyte(http.StatusOK), true, "ok"},
 		{"fails with a gigabyte", answersAGigabyte(http.StatusInternalServerError), false, "down"},
 		{"answers endless headers", answersEndlessHeaders, false, "down"},
+		{"drips", drips, true, "ok"},
 		{"resets", resets, false, "down"},
 		{"redirects", redirects, false, "misdirected"},
 	} {
@@ -169,6 +191,32 @@ func TestBadConsumers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Endpoints that are stuck do not hold up a reload for longer than the drain timeout,
+// however many they are, and what they had in flight goes where the new file says.
+func TestReloadOfStuckEndpoints(t *testing.T) {
+	dir, stuck, healthy := t.TempDir(), neverAnswers(t), newReceiver(t)
+	var before, after string
+	const count = 5
+	for i := range count {
+		name := fmt.Sprintf("endpoint-%d", i)
+		before += endpoint(name, stuck.url, `timeout = "1h"`)
+		after += endpoint(name, healthy.URL, "")
+	}
+	a := startApp(t, load(t, dir, before))
+	mustSend(t, a, notificationstest.Pushes(1, 3, "team/a")...)
+	busy := regexp.MustCompile(`(?m)^regcast_endpoint_inflight_requests\{.*\} 1$`)
+	scrapeUntil(t, a, func(metrics string) bool { return len(busy.FindAllString(metrics, -1)) == count })
+	cfg := load(t, dir, after)
+	started := time.Now()
+	if err := a.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if took, most := time.Since(started), (count-1)*cfg.DrainTimeout; took > most {
+		t.Errorf("the reload took %v, want %v at most", took, most)
+	}
+	healthy.wait(t, 3*count)
 }
 
 // memory is what the process has taken from the system so far; it does not shrink.

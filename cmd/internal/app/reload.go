@@ -93,8 +93,15 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 	drain := cfg.DrainTimeout
 	kept := make(map[string]bool)
 	for i := range cfg.Endpoints {
+		kept[cfg.Endpoints[i].Name] = true
+	}
+	for name, d := range a.deliveries {
+		if next[name] != nil || !kept[name] {
+			d.cancel() // all at once, since each may take its drain timeout
+		}
+	}
+	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
-		kept[c.Name] = true
 		if d := opened[c.Name]; d != nil {
 			a.deliveries[c.Name] = d
 			d.begin(drain)
@@ -110,7 +117,10 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 		}
 	}
 	a.config = cfg
-	return a.retireOthers(ctx, kept)
+	if err := a.retireOthers(ctx, kept); err != nil {
+		a.logger.Error("removed endpoints hold events back until the next reload or start", "error", err)
+	}
+	return nil
 }
 
 // replace goes on with d's place under the settings of c.
