@@ -13,7 +13,8 @@ import (
 )
 
 // Reload changes the running app to cfg: endpoints, filters, tokens and the log level. It
-// is all or nothing: with an error everything goes on as before. No event is lost or
+// is all or nothing: with an error everything goes on as before. ctx ends it only before
+// anything has changed; then it takes the drain timeout at most. No event is lost or
 // passed by; what is pending goes by the new settings. An endpoint that its receiver
 // disabled stays so.
 func (a *App) Reload(ctx context.Context, cfg *config.Config) (err error) {
@@ -89,6 +90,7 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 		}
 		opened[c.Name] = d
 	}
+	ctx = context.WithoutCancel(ctx) // from here on there is no way back
 	a.tokens.Store(credentialsOf(cfg))
 	drain := cfg.DrainTimeout
 	kept := make(map[string]bool)
