@@ -1,7 +1,12 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -70,4 +75,97 @@ type Outcome struct {
 	Events uint64 `json:"events,omitempty"`  // read from quarantined bodies and stored
 	DryRun bool   `json:"dry_run,omitempty"` // nothing was changed
 	Job    *Job   `json:"job,omitempty"`     // which does it, if one does
+}
+
+// id takes the number in the path.
+func (c *call) id() (uint64, error) {
+	id, err := strconv.ParseUint(c.PathValue("id"), 10, 64)
+	if err != nil || id == 0 {
+		return 0, invalidf("%.40q is not an id", c.PathValue("id"))
+	}
+	return id, nil
+}
+
+func (a *api) listDead(c *call) error {
+	q := c.query()
+	sel := DeadSelection{
+		IDs: q.numbers("id"), Endpoint: q.text("endpoint"),
+		Reason: q.text("reason"), Repository: q.text("repository"),
+	}
+	limit, after := q.limit(), q.number("after")
+	if err := q.done(); err != nil {
+		return err
+	}
+	if err := checkGlobs(sel.Repository, ""); err != nil {
+		return err
+	}
+	found, err := a.DeadLetters(c.Context(), DeadQuery{sel, limit + 1, after})
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		found[i].Raw, found[i].Excerpt = nil, nil
+	}
+	return c.answer(http.StatusOK, newPage(found, limit, func(d *DeadLetter) uint64 { return d.ID }))
+}
+
+func (a *api) showDead(c *call) error {
+	id, err := c.id()
+	if err != nil {
+		return err
+	}
+	found, err := a.DeadLetters(c.Context(), DeadQuery{DeadSelection: DeadSelection{IDs: []uint64{id}}, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("dead letter %d: %w", id, ErrNotFound)
+	}
+	return c.answer(http.StatusOK, found[0])
+}
+
+func (a *api) replayDead(c *call) error {
+	return a.changeDead(c, "dead replay", a.ReplayDead)
+}
+
+func (a *api) dropDead(c *call) error {
+	return a.changeDead(c, "dead drop", a.DropDead)
+}
+
+func (a *api) changeDead(c *call, action string, change func(context.Context, DeadRequest) (Outcome, error)) error {
+	var req DeadRequest
+	body, err := c.body(&req)
+	if err != nil {
+		return err
+	}
+	if err := checkExtent(req.IsZero(), req.All, "ids, endpoint, reason or repository"); err != nil {
+		return err
+	}
+	if err := checkGlobs(req.Repository, ""); err != nil {
+		return err
+	}
+	if err := checkRate(req.Rate); err != nil {
+		return err
+	}
+	return a.changeMany(c, Operation{Action: action, Endpoint: req.Endpoint, Request: body}, req.DryRun, func(ctx context.Context) (Outcome, error) {
+		return change(ctx, req)
+	})
+}
+
+// checkExtent makes a caller say which things are meant, or that it is all of them.
+func checkExtent(selectsAll, all bool, keys string) error {
+	switch {
+	case selectsAll && !all:
+		return invalidf(`say which: %s, or "all": true`, keys)
+	case all && !selectsAll:
+		return invalidf(`"all" and a selection exclude each other`)
+	}
+	return nil
+}
+
+func checkRate(rate float64) error {
+	if rate < 0 || math.IsInf(rate, 0) {
+		return invalidf("a rate is events a second, 0 for no limit")
+	}
+	return nil
 }

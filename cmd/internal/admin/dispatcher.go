@@ -8,7 +8,8 @@ import (
 
 // A Dispatcher is a running dispatcher as an operator sees it: what the routes of
 // /api/v1 ask and change. Package app has one; package client is one at the other end of
-// the wire, but for [Operations.Record]. All methods are called concurrently.
+// the wire, but for [Operations.Record]. All methods are called concurrently; what they
+// return belongs to the caller.
 //
 // Errors: those below, of this package and those that wrap sinks.ErrNotFound,
 // sinks.ErrInUse and notifications.ErrClosed, are answered with a status of their own, any
@@ -101,8 +102,9 @@ type Quarantine interface {
 
 // Operations are about the dispatcher as a whole.
 type Operations interface {
-	// Reload reads the configuration file again. What is wrong with it is a
-	// config.Problems; any error means that everything goes on as before.
+	// Reload reads the configuration file again. With an error everything goes on as
+	// before: a config.Problems for what is wrong with the file (422), ErrConflict for
+	// changes that need a restart, ErrUnsupported where there is no file.
 	Reload(ctx context.Context) error
 	// Record stores what an operator does, durably: first when it begins, then, with the
 	// ID that it was given, when it has ended. Of what is stored the oldest goes when

@@ -1,6 +1,11 @@
 package admin
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
 
 // An Endpoint is what there is to know of one. At any moment, the events stored since
 // its start are Delivered + Filtered + Dead + Dropped + Evicted + Pending.
@@ -52,4 +57,81 @@ type Pong struct {
 	DurationSeconds float64 `json:"duration_seconds"`
 	Error           string  `json:"error,omitempty"`   // why it does not count as accepted
 	Excerpt         Text    `json:"excerpt,omitempty"` // the beginning of the answer's body
+}
+
+func (a *api) listEndpoints(c *call) error {
+	if err := c.query().done(); err != nil {
+		return err
+	}
+	all, err := a.Endpoints(c.Context())
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, newPage(all, len(all), nil))
+}
+
+func (a *api) showEndpoint(c *call) error {
+	e, err := a.endpoint(c.Context(), c.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, e)
+}
+
+func (a *api) endpoint(ctx context.Context, name string) (Endpoint, error) {
+	all, err := a.Endpoints(ctx)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	for _, e := range all {
+		if e.Name == name {
+			return e, nil
+		}
+	}
+	return Endpoint{}, fmt.Errorf("endpoint %.64q: %w", name, ErrNotFound)
+}
+
+// control answers with how the endpoint is then; a forgotten one is not any more.
+func (a *api) control(action Action) func(*call) error {
+	return func(c *call) error {
+		name := c.PathValue("name")
+		if _, err := a.endpoint(c.Context(), name); err != nil {
+			return err
+		}
+		err := a.operate(c, Operation{Action: string(action), Endpoint: name}, func(ctx context.Context, _ *Operation) error {
+			return a.Control(ctx, name, action)
+		})
+		if err != nil {
+			return err
+		}
+		if action == Forget {
+			c.w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		return a.showEndpoint(c)
+	}
+}
+
+func (a *api) pingEndpoint(c *call) error {
+	var req PingRequest
+	body, err := c.body(&req)
+	if err != nil {
+		return err
+	}
+	if req.Sample == "" {
+		req.Sample = "push"
+	}
+	name := c.PathValue("name")
+	if _, err := a.endpoint(c.Context(), name); err != nil {
+		return err
+	}
+	var pong Pong
+	err = a.operate(c, Operation{Action: "ping", Endpoint: name, Request: body}, func(ctx context.Context, _ *Operation) (err error) {
+		pong, err = a.Ping(ctx, name, req.Sample)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, pong)
 }

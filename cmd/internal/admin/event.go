@@ -2,7 +2,10 @@ package admin
 
 import (
 	"encoding/json"
+	"net/http"
 	"time"
+
+	"github.com/regcast/regcast/sinks"
 )
 
 // An Event is a stored event.
@@ -78,4 +81,80 @@ type EventQuery struct {
 	Selection
 	Limit int    // how many; never 0 but in Stream
 	After uint64 // where the page before ended: only sequences below, in Stream above; 0 for the first page
+}
+
+// selection takes the parameters that select events.
+func (q *query) selection() Selection {
+	return Selection{
+		IDs:        q.list("id"),
+		Repository: q.text("repository"),
+		Tag:        q.text("tag"),
+		Action:     q.text("action"),
+		Actor:      q.text("actor"),
+		Digest:     q.text("digest"),
+		Since:      q.time("since"),
+		Until:      q.time("until"),
+	}
+}
+
+// check returns what is wrong with a selection.
+func (s *Selection) check() error {
+	if !s.Since.IsZero() && !s.Until.IsZero() && !s.Since.Before(s.Until) {
+		return invalidf("nothing is stored since a time and until one before it")
+	}
+	return checkGlobs(s.Repository, s.Tag)
+}
+
+func checkGlobs(repository, tag string) error {
+	var rules sinks.Rules
+	if repository != "" {
+		rules.Repositories = []string{repository}
+	}
+	if tag != "" {
+		rules.Tags = []string{tag}
+	}
+	if _, err := sinks.NewMatcher(rules, sinks.Rules{}); err != nil {
+		return invalidf("%w", err)
+	}
+	return nil
+}
+
+func (c *call) eventQuery() (EventQuery, error) {
+	q := c.query()
+	eq := EventQuery{Selection: q.selection(), Limit: q.limit(), After: q.number("after")}
+	if err := q.done(); err != nil {
+		return eq, err
+	}
+	return eq, eq.check()
+}
+
+func (a *api) listEvents(c *call) error {
+	q, err := c.eventQuery()
+	if err != nil {
+		return err
+	}
+	limit := q.Limit
+	q.Limit++
+	found, err := a.Events(c.Context(), q)
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		found[i].Raw = nil
+	}
+	return c.answer(http.StatusOK, newPage(found, limit, func(e *Event) uint64 { return e.Sequence }))
+}
+
+func (a *api) showEvent(c *call) error {
+	story, err := a.Event(c.Context(), c.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if story.Places == nil {
+		story.Places = []Place{}
+	}
+	if story.Attempts == nil {
+		story.Attempts = []Attempt{}
+	}
+	return c.answer(http.StatusOK, story)
 }

@@ -1,7 +1,12 @@
 package admin
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
 	"time"
 )
 
@@ -31,4 +36,85 @@ type Problem struct {
 	Line    int    `json:"line,omitempty"` // from 1; 0 if not known
 	Path    string `json:"path,omitempty"` // of the key
 	Message string `json:"message"`
+}
+
+// maxRecorded bounds, in bytes, the request that is kept with an operation.
+const maxRecorded = 4 << 10
+
+// operate does something on behalf of a caller between two records: one that it begins,
+// without which it does not, and one of how it ended. A caller that goes away does not
+// leave half of it.
+func (a *api) operate(c *call, o Operation, do func(context.Context, *Operation) error) error {
+	ctx := context.WithoutCancel(c.Context())
+	o.At, o.Token, o.Request = time.Now().UTC(), c.token, recorded(o.Request)
+	if err := a.Record(ctx, &o); err != nil {
+		return fmt.Errorf("recording the operation, which was not begun: %w", err)
+	}
+	err := do(ctx, &o)
+	o.Ended = time.Now().UTC()
+	if err != nil {
+		o.Error = oneLine(err)
+	}
+	if err := a.Record(ctx, &o); err != nil {
+		a.log.Error("recording how an operation ended", slog.Uint64("operation", o.ID), slog.Any("error", err))
+	}
+	return err
+}
+
+// recorded is what is kept of a request.
+func recorded(body json.RawMessage) json.RawMessage {
+	var short bytes.Buffer
+	if len(body) == 0 || json.Compact(&short, body) != nil || short.Len() > maxRecorded {
+		return nil
+	}
+	return short.Bytes()
+}
+
+// changeMany answers with the Outcome of a change. A dry run is no operation.
+func (a *api) changeMany(c *call, o Operation, dryRun bool, change func(context.Context) (Outcome, error)) (err error) {
+	var out Outcome
+	if dryRun {
+		out, err = change(c.Context())
+	} else {
+		err = a.operate(c, o, func(ctx context.Context, o *Operation) (err error) {
+			out, err = change(ctx)
+			o.Count = out.Count
+			if out.Job != nil {
+				o.Job = out.Job.ID
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if out.Job != nil {
+		status = http.StatusAccepted
+	}
+	return c.answer(status, out)
+}
+
+func (a *api) reload(c *call) error {
+	err := a.operate(c, Operation{Action: "reload"}, func(ctx context.Context, _ *Operation) error {
+		return a.Reload(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *api) listLog(c *call) error {
+	q := c.query()
+	limit, after := q.limit(), q.number("after")
+	if err := q.done(); err != nil {
+		return err
+	}
+	found, err := a.Log(c.Context(), LogQuery{limit + 1, after})
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, newPage(found, limit, func(o *Operation) uint64 { return o.ID }))
 }

@@ -1,6 +1,11 @@
 package admin
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
 
 // Quarantined is a body that intake could not read.
 type Quarantined struct {
@@ -36,4 +41,58 @@ type QuarantineRequest struct {
 	QuarantineSelection
 	All    bool `json:"all,omitempty"`     // with no selection
 	DryRun bool `json:"dry_run,omitempty"` // only count
+}
+
+func (a *api) listQuarantined(c *call) error {
+	q := c.query()
+	sel := QuarantineSelection{IDs: q.numbers("id"), Reason: q.text("reason")}
+	limit, after := q.limit(), q.number("after")
+	if err := q.done(); err != nil {
+		return err
+	}
+	found, err := a.Quarantined(c.Context(), QuarantineQuery{sel, limit + 1, after})
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		found[i].Body = nil
+	}
+	return c.answer(http.StatusOK, newPage(found, limit, func(b *Quarantined) uint64 { return b.ID }))
+}
+
+func (a *api) showQuarantined(c *call) error {
+	id, err := c.id()
+	if err != nil {
+		return err
+	}
+	found, err := a.Quarantined(c.Context(), QuarantineQuery{QuarantineSelection: QuarantineSelection{IDs: []uint64{id}}, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("quarantined body %d: %w", id, ErrNotFound)
+	}
+	return c.answer(http.StatusOK, found[0])
+}
+
+func (a *api) retryQuarantined(c *call) error {
+	return a.changeQuarantined(c, "quarantine retry", a.RetryQuarantined)
+}
+
+func (a *api) dropQuarantined(c *call) error {
+	return a.changeQuarantined(c, "quarantine drop", a.DropQuarantined)
+}
+
+func (a *api) changeQuarantined(c *call, action string, change func(context.Context, QuarantineRequest) (Outcome, error)) error {
+	var req QuarantineRequest
+	body, err := c.body(&req)
+	if err != nil {
+		return err
+	}
+	if err := checkExtent(req.IsZero(), req.All, "ids or reason"); err != nil {
+		return err
+	}
+	return a.changeMany(c, Operation{Action: action, Request: body}, req.DryRun, func(ctx context.Context) (Outcome, error) {
+		return change(ctx, req)
+	})
 }
