@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/regcast/regcast/notifications"
@@ -30,6 +31,9 @@ type DeadLetter struct {
 
 // MaxExcerpt bounds, in bytes, how much of an answer's body is kept.
 const MaxExcerpt = 2 << 10
+
+// DeadAge is how long dead letters are kept, by default.
+const DeadAge = 30 * 24 * time.Hour
 
 // A DeadReason says why an event was given up on: a short fixed word, a metric label.
 type DeadReason string
@@ -65,8 +69,26 @@ type DeadQuery struct {
 	Reason     DeadReason // "" for all
 	Repository string     // a pattern: see [Glob]; "" for all
 	IDs        []uint64   // only these; empty for all
-	Sequences  []uint64   // only of these events; empty for all
+	Sequences  []uint64   // only those of these events; empty for all
 	After      uint64     // only IDs above
 	To         uint64     // only IDs up to and including it; 0 for all
 	Limit      int        // 0: 1000
+}
+
+// matcher returns what tells whether q selects a dead letter, bounds aside. Errors: a
+// permanent one for a bad pattern.
+func (q *DeadQuery) matcher() (func(*DeadLetter) bool, error) {
+	repository, err := optionalGlob(q.Repository)
+	if err != nil {
+		return nil, notifications.Permanent(fmt.Errorf("repository %q: %w", q.Repository, err))
+	}
+	ids, sequences := setOf(q.IDs), setOf(q.Sequences)
+	return func(d *DeadLetter) bool {
+		return d.ID > q.After && (q.To == 0 || d.ID <= q.To) &&
+			(q.Cursor == "" || d.Cursor == q.Cursor) &&
+			(q.Reason == "" || d.Reason == q.Reason) &&
+			(len(ids) == 0 || ids[d.ID]) &&
+			(len(sequences) == 0 || sequences[d.Sequence]) &&
+			(repository == nil || d.Event != nil && repository.Match(d.Event.Repository))
+	}, nil
 }

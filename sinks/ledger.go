@@ -225,6 +225,20 @@ func (l *Ledger) Cut(first, last uint64, o Outcome) uint64 {
 	return cut
 }
 
+// Revive makes sequence, which was settled as DeadLettered, pending and free again, as one
+// that later ones may have overtaken, and tells whether it did: not if the cursor begins
+// after it, ends before it, or has not settled it. The engine has found its dead letter,
+// and still has its event and all later ones.
+func (l *Ledger) Revive(sequence uint64) bool {
+	if sequence <= l.begin || sequence > l.end || l.totals[DeadLettered] == 0 || !l.progress.Unsettle(sequence) {
+		return false
+	}
+	l.totals[DeadLettered]--
+	l.tries[sequence] = tried{parked: true}
+	l.free = min(l.free, sequence)
+	return true
+}
+
 // ReturnAll frees everything that is on loan: its holder has gone.
 func (l *Ledger) ReturnAll() {
 	for i, b := range l.out.blocks {

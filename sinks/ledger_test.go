@@ -20,6 +20,7 @@ type naiveLedger struct {
 
 type naiveEvent struct {
 	settled, onLoan, parked bool
+	dead                    bool
 	until                   time.Time
 	tries                   int
 	wasParked               bool
@@ -51,10 +52,25 @@ func (m *naiveLedger) settle(s sinks.Settlement) bool {
 	case sinks.Released:
 		e.tries++
 	default:
-		e.settled = true
+		e.settled, e.dead = true, s.Outcome == sinks.DeadLettered
 		m.totals[s.Outcome]++
 	}
 	return true
+}
+
+func (m *naiveLedger) revive(sequence uint64) {
+	*m.events[sequence] = naiveEvent{wasParked: true}
+	m.totals[sinks.DeadLettered]--
+}
+
+// dead returns an event that was given up on.
+func (m *naiveLedger) dead() (sequence uint64, ok bool) {
+	for s, e := range m.events {
+		if e.dead {
+			return s, true
+		}
+	}
+	return 0, false
 }
 
 func (m *naiveLedger) cut(first, last uint64, o sinks.Outcome) (n uint64) {
@@ -134,6 +150,14 @@ func TestLedgerAgainstModel(t *testing.T) {
 					last := min(first+rng.Uint64N(20), m.last)
 					if got, want := l.Cut(first, last, sinks.Evicted), m.cut(first, last, sinks.Evicted); got != want {
 						t.Fatalf("seed %d: cut %d to %d: %d, want %d", seed, first, last, got, want)
+					}
+				default:
+					dead, ok := m.dead()
+					if l.Revive(begin) || l.Revive(m.last+1) || ok && !l.Revive(dead) {
+						t.Fatalf("seed %d: revived what is not dead, or not %d", seed, dead)
+					}
+					if ok {
+						m.revive(dead)
 					}
 				}
 			}

@@ -17,8 +17,11 @@ type MemoryOptions struct {
 	RepeatsMax     int           // events whose repeats are recognised; 0: [RepeatsMax]
 	RepeatsAge     time.Duration // for how long; 0: [RepeatsAge]
 	MaxDead        int           // dead letters kept; 0: 10 000. Beyond it the oldest goes
+	MaxDeadAge     time.Duration // how long each is kept; 0: [DeadAge]
 	MaxQuarantined int           // unreadable bodies kept; 0: 1000. Beyond it the oldest goes
 	MaxStates      int           // values of the state store; 0: 10 000
+	History        HistoryMode   // attempts kept; "": all
+	MaxAttempts    int           // of these; 0: 10 000. Beyond it the oldest goes
 }
 
 // MemoryStats counts what a [Memory] holds and what its bounds have cut.
@@ -26,12 +29,14 @@ type MemoryStats struct {
 	Events         int    // in the ring
 	Bytes          int64  // of their wire form
 	Conflicts      uint64 // events stored although their id was there, because their content differs
-	CutDead        uint64 // dead letters that went for newer ones
+	CutDead        uint64 // dead letters that went for newer ones, or by age
 	CutQuarantined uint64 // quarantined bodies that went for newer ones
+	CutAttempts    uint64 // attempts that went for newer ones
 }
 
 // Memory is the [Engine] that survives nothing: a bounded ring of events, for programs
-// that may forget at a restart, and for tests. Events stay as history until the ring
+// that may forget at a restart, and for tests. It is a [History] and a [Searcher] too.
+// Events stay as history until the ring
 // needs their room; when it does and a cursor that is not retired has not settled the
 // oldest, Write and Record return notifications.ErrFull: every such cursor is treated as
 // Required, and one event that stays parked fills the ring in the end. It starts no
@@ -46,6 +51,8 @@ type Memory struct {
 	repeats     *Repeats
 	cursors     map[string]*memoryCursor
 	morgue      memoryMorgue
+	replaying   map[string]bool // names of open cursors over dead letters
+	history     memoryHistory
 	ward        memoryWard
 	states      map[string][]byte
 	stats       MemoryStats
@@ -68,17 +75,20 @@ func NewMemory(opts *MemoryOptions) *Memory {
 	o.MaxBytes = orDefault(o.MaxBytes, 64<<20)
 	o.MaxDead = orDefault(o.MaxDead, 10_000)
 	o.MaxQuarantined = orDefault(o.MaxQuarantined, 1000)
+	o.MaxDeadAge = orDefault(o.MaxDeadAge, DeadAge)
 	o.MaxStates = orDefault(o.MaxStates, 10_000)
+	o.MaxAttempts = orDefault(o.MaxAttempts, 10_000)
 	return &Memory{
-		opts:    o,
-		closed:  make(chan struct{}),
-		first:   1,
-		next:    1,
-		repeats: NewRepeats(o.RepeatsMax, o.RepeatsAge),
-		cursors: make(map[string]*memoryCursor),
-		morgue:  memoryMorgue{max: o.MaxDead},
-		ward:    memoryWard{max: o.MaxQuarantined},
-		states:  make(map[string][]byte),
+		opts:      o,
+		closed:    make(chan struct{}),
+		first:     1,
+		next:      1,
+		repeats:   NewRepeats(o.RepeatsMax, o.RepeatsAge),
+		cursors:   make(map[string]*memoryCursor),
+		morgue:    memoryMorgue{max: o.MaxDead},
+		replaying: make(map[string]bool),
+		ward:      memoryWard{max: o.MaxQuarantined},
+		states:    make(map[string][]byte),
 	}
 }
 
@@ -319,6 +329,7 @@ func (m *Memory) Shutdown(context.Context) error {
 		close(m.closed)
 	}
 	m.ring, m.cursors, m.states = nil, nil, nil
+	m.history = memoryHistory{}
 	m.first = m.next
 	return nil
 }

@@ -170,9 +170,8 @@ func (h *memoryHold) lend(into []Delivery) (n int, due time.Time, err error) {
 		if !ok {
 			break
 		}
-		e := m.at(s)
 		d := &into[n]
-		*d = Delivery{Event: e.event, Sequence: s, Stored: e.stored, Size: e.size}
+		*d = m.delivery(s)
 		d.Tries, d.Parked = h.ledger.Lend(s)
 		n++
 	}
@@ -229,6 +228,32 @@ func (h *memoryHold) Settle(settlements ...Settlement) error {
 	}
 	h.signal()
 	return nil
+}
+
+func (h *memoryHold) Revive(ctx context.Context, q DeadQuery) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	m := h.engine
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := h.usable(); err != nil {
+		return 0, err
+	}
+	q.Cursor = h.name
+	letters, err := m.morgue.find(q)
+	if err != nil {
+		return 0, fmt.Errorf("revive for cursor %s: %w", h.name, err)
+	}
+	var ids []uint64
+	for _, d := range letters {
+		if d.Event != nil && d.Sequence >= m.first && h.ledger.Revive(d.Sequence) {
+			ids = append(ids, d.ID)
+		}
+	}
+	m.morgue.drop(ids...)
+	h.signal()
+	return len(ids), nil
 }
 
 func (h *memoryHold) Close() error {

@@ -3,6 +3,7 @@ package sinks
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -70,17 +71,45 @@ func (m *Memory) DeadLetters(_ context.Context, q DeadQuery) ([]DeadLetter, erro
 	if m.isClosed() {
 		return nil, notifications.ErrClosed
 	}
+	m.expireDead(time.Now())
+	return m.morgue.find(q)
+}
+
+// find lists what q selects, oldest first.
+func (g *memoryMorgue) find(q DeadQuery) (found []DeadLetter, err error) {
+	match, err := q.matcher()
+	if err != nil {
+		return nil, err
+	}
 	limit := orDefault(q.Limit, defaultList)
-	var found []DeadLetter
-	for _, d := range m.morgue.letters {
+	for i := range g.letters {
 		if len(found) == limit {
 			break
 		}
-		if d.ID > q.After && (q.Cursor == "" || d.Cursor == q.Cursor) && (q.Reason == "" || d.Reason == q.Reason) {
-			found = append(found, d)
+		if d := &g.letters[i]; match(d) {
+			found = append(found, *d)
 		}
 	}
 	return found, nil
+}
+
+// drop forgets the letters with these IDs and says how many there were.
+func (g *memoryMorgue) drop(ids ...uint64) int {
+	before := len(g.letters)
+	set := setOf(ids)
+	g.letters = slices.DeleteFunc(g.letters, func(d DeadLetter) bool { return set[d.ID] })
+	return before - len(g.letters)
+}
+
+// expireDead forgets the dead letters that are older than MaxDeadAge.
+func (m *Memory) expireDead(now time.Time) {
+	before := now.Add(-m.opts.MaxDeadAge)
+	n := 0
+	for n < len(m.morgue.letters) && m.morgue.letters[n].Buried.Before(before) {
+		n++
+	}
+	m.morgue.letters = slices.Delete(m.morgue.letters, 0, n)
+	m.stats.CutDead += uint64(n)
 }
 
 // DropDead forgets the dead letters with these IDs.
@@ -90,10 +119,7 @@ func (m *Memory) DropDead(_ context.Context, ids ...uint64) (int, error) {
 	if m.isClosed() {
 		return 0, notifications.ErrClosed
 	}
-	before := len(m.morgue.letters)
-	drop := setOf(ids)
-	m.morgue.letters = slices.DeleteFunc(m.morgue.letters, func(d DeadLetter) bool { return drop[d.ID] })
-	return before - len(m.morgue.letters), nil
+	return m.morgue.drop(ids...), nil
 }
 
 func setOf(ids []uint64) map[uint64]bool {
@@ -111,6 +137,7 @@ func (m *Memory) DeadCount(_ context.Context, cursor string) (map[DeadReason]uin
 	if m.isClosed() {
 		return nil, notifications.ErrClosed
 	}
+	m.expireDead(time.Now())
 	counts := make(map[DeadReason]uint64)
 	for _, d := range m.morgue.letters {
 		if d.Cursor == cursor {
@@ -118,6 +145,36 @@ func (m *Memory) DeadCount(_ context.Context, cursor string) (map[DeadReason]uin
 		}
 	}
 	return counts, nil
+}
+
+// DeadCursor opens a cursor over dead letters; see [Morgue].
+func (m *Memory) DeadCursor(ctx context.Context, name string, q DeadQuery) (Cursor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !ValidCursorName(name) {
+		return nil, fmt.Errorf("cursor %q: %w", name, ErrName)
+	}
+	if _, err := q.matcher(); err != nil {
+		return nil, fmt.Errorf("cursor %q: %w", name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return nil, notifications.ErrClosed
+	}
+	if m.replaying[name] {
+		return nil, fmt.Errorf("cursor %q: %w", name, ErrInUse)
+	}
+	if q.To == 0 {
+		q.To = max(m.morgue.lastID, 1)
+	}
+	m.replaying[name] = true
+	return NewDeadCursor(m, DeadCursorOptions{Name: name, Query: q, Ended: m.closed, Closed: func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.replaying, name)
+	}}), nil
 }
 
 // memoryWard holds the quarantined bodies of a Memory, oldest first.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // ProgressBlock is how many sequence numbers one block of a [Progress] covers.
@@ -57,6 +58,28 @@ func (p *Progress) Settle(sequence uint64) bool {
 		p.raise(p.settled.nextClear(sequence) - 1)
 	} else {
 		p.changed[sequence/ProgressBlock] = struct{}{}
+	}
+	return true
+}
+
+// Unsettle takes sequence out, and tells whether it was there. From below the mark it
+// brings the mark down: what lies between is then in the bitmap, so it is for numbers
+// whose events are still stored.
+func (p *Progress) Unsettle(sequence uint64) bool {
+	if sequence == 0 || !p.Settled(sequence) {
+		return false
+	}
+	if sequence > p.low {
+		p.settled.clear(sequence)
+		p.changed[sequence/ProgressBlock] = struct{}{}
+		return true
+	}
+	was := p.low
+	p.low = sequence - 1
+	p.settled.clear(sequence)
+	p.settled.setRange(sequence+1, was)
+	for i := p.FirstBlock(); i <= was/ProgressBlock; i++ {
+		p.changed[i] = struct{}{}
 	}
 	return true
 }
@@ -161,8 +184,9 @@ func (m *bitmap) grow(i uint64) *bitmapBlock {
 	if len(m.blocks) == 0 {
 		m.base = i
 	}
-	for ; i < m.base; m.base-- {
-		m.blocks = append([]*bitmapBlock{nil}, m.blocks...)
+	if i < m.base {
+		m.blocks = slices.Insert(m.blocks, 0, make([]*bitmapBlock, m.base-i)...)
+		m.base = i
 	}
 	for i-m.base >= uint64(len(m.blocks)) {
 		m.blocks = append(m.blocks, nil)
@@ -193,6 +217,17 @@ func (m *bitmap) set(n uint64) bool {
 	was := *w & bit
 	*w |= bit
 	return was == 0
+}
+
+// setRange adds the numbers from first to last.
+func (m *bitmap) setRange(first, last uint64) {
+	for n := first; n <= last; n = n&^63 + 64 {
+		w := ^uint64(0) << (n % 64)
+		if left := last - n&^63; left < 63 {
+			w &= 1<<(left+1) - 1
+		}
+		m.grow(n / ProgressBlock)[n/64%blockWords] |= w
+	}
 }
 
 // clear removes n and tells whether it was there.

@@ -39,6 +39,12 @@ func TestProgressAgainstModel(t *testing.T) {
 				if got := p.Advance(to); got != added {
 					t.Fatalf("seed %d: Advance(%d) = %d, want %d", seed, to, got, added)
 				}
+			case rng.IntN(30) == 0:
+				if got := p.Unsettle(n); got != model[n] {
+					t.Fatalf("seed %d: Unsettle(%d) = %t, was settled: %t", seed, n, got, model[n])
+				}
+				delete(model, n)
+				low = min(low, n-1)
 			default:
 				if got := p.Settle(n); got == model[n] {
 					t.Fatalf("seed %d: Settle(%d) = %t, was settled: %t", seed, n, got, model[n])
