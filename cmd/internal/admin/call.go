@@ -15,9 +15,9 @@ import (
 
 // The bounds of a request.
 const (
+	MaxPage  = 1000    // entries of one answer
+	PageSize = 100     // where a request does not say
 	maxBody  = 1 << 20 // bytes
-	maxPage  = 1000    // entries of one answer
-	pageSize = 100     // where a request does not say
 )
 
 // A call is a request to the API by somebody who may make it.
@@ -143,11 +143,11 @@ func (q *query) time(name string) time.Time {
 // limit takes the length of a page.
 func (q *query) limit() int {
 	if !q.values.Has("limit") {
-		return pageSize
+		return PageSize
 	}
 	n := q.number("limit")
-	if n < 1 || n > maxPage {
-		q.wrong("limit", fmt.Errorf("it is 1 to %d", maxPage))
+	if n < 1 || n > MaxPage {
+		q.wrong("limit", fmt.Errorf("it is 1 to %d", MaxPage))
 	}
 	return int(n)
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/regcast/regcast/config"
 )
 
 // An Operation is what an operator did, as the log keeps it.
@@ -37,6 +39,9 @@ type Problem struct {
 	Path    string `json:"path,omitempty"` // of the key
 	Message string `json:"message"`
 }
+
+// String returns "file:line: key.path: message", without what is not known.
+func (p Problem) String() string { return config.Problem(p).String() }
 
 // maxRecorded bounds, in bytes, the request that is kept with an operation.
 const maxRecorded = 4 << 10
