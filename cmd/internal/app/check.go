@@ -30,9 +30,15 @@ func Load(path string) (*config.Config, error) {
 }
 
 // Check reports what is wrong with cfg beyond what the file's own rules can see: globs
-// that do not compile, options that an endpoint refuses.
+// that do not compile, options that an endpoint refuses, certificates that are none.
 func Check(cfg *config.Config) config.Problems {
 	var problems config.Problems
+	if _, err := serverTLS(cfg.Intake.TLS); err != nil {
+		problems = append(problems, cfg.Problem("intake.tls", "%v", err))
+	}
+	if _, err := serverTLS(cfg.Admin.TLS); err != nil {
+		problems = append(problems, cfg.Problem("admin.tls", "%v", err))
+	}
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
 		path := fmt.Sprintf("endpoint[%d]", i)

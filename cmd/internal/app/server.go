@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -43,6 +44,7 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
 	}
 	if a.servers.admin, err = a.listen("admin", cfg.Admin.Listen, cfg.Admin.TLS, admin); err != nil {
 		return err
@@ -72,11 +74,9 @@ type server struct {
 
 // listen starts a server. Its goroutine is joined by shutdown.
 func (a *App) listen(name, addr string, files config.ServerTLS, h *http.Server) (*server, error) {
-	if files.CertFile != "" {
-		var err error
-		if h.TLSConfig, err = serverTLS(files); err != nil {
-			return nil, fmt.Errorf("%s.tls: %w", name, err)
-		}
+	var err error
+	if h.TLSConfig, err = serverTLS(files); err != nil {
+		return nil, fmt.Errorf("%s.tls: %w", name, err)
 	}
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -126,11 +126,15 @@ func (s *server) shutdown(ctx context.Context) error {
 	return err
 }
 
-// serverTLS reads the certificates of a server. The pair is read again for each
-// handshake, so that a renewed certificate is used at once.
+// serverTLS reads the certificates of a server; without any it returns nil, for plain
+// HTTP. The pair is read again for each handshake, so that a renewed certificate is used
+// at once.
 func serverTLS(files config.ServerTLS) (*tls.Config, error) {
+	if files.CertFile == "" {
+		return nil, nil
+	}
 	if _, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile); err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
+		return nil, fmt.Errorf("reading %s and %s: %w", files.CertFile, files.KeyFile, err)
 	}
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS12,
