@@ -88,14 +88,13 @@ func readEvents(stdin io.Reader, name string, maxEvents int) (d notifications.De
 
 // unreadable is the error that says what intake would put into quarantine, nil if nothing.
 func unreadable(name string, d notifications.Decoded) error {
-	switch {
-	case len(d.Bad) > 0:
-		bad := d.Bad[0]
-		return fmt.Errorf("%s: intake would put %d part(s) into quarantine, the first as %s: %s", name, len(d.Bad), bad.Reason, bad.Detail)
-	case len(d.Events) == 0:
-		return fmt.Errorf("%s: there is no event in it", name)
+	if len(d.Bad) == 0 {
+		return nil
 	}
-	return nil
+	if name == "-" {
+		name = "standard input"
+	}
+	return fmt.Errorf("%s: intake would put %d part(s) into quarantine, the first as %s: %s", name, len(d.Bad), d.Bad[0].Reason, d.Bad[0].Detail)
 }
 
 func printExplained(w io.Writer, explained []app.Explanation) error {
