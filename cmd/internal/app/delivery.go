@@ -16,7 +16,8 @@ import (
 // there.
 type delivery struct {
 	config   *config.Endpoint
-	cursor   sinks.Cursor
+	cursor   sinks.Cursor // nil while run could not take it back; run's own until it is done
+	claim    func(context.Context) (sinks.Cursor, error)
 	endpoint *endpoints.Endpoint
 	logger   *slog.Logger
 
@@ -27,18 +28,29 @@ type delivery struct {
 // open takes the endpoint's place in the engine, so that from now on no event passes it
 // by. Nothing is delivered before begin.
 func (a *App) open(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) (*delivery, error) {
-	cursor, err := a.engine.Cursor(ctx, c.Name, &sinks.CursorOptions{From: start(c.Start), Required: c.Required})
-	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: opening its place in the engine: %w", c.Name, err)
+	d := a.newDelivery(c, ep)
+	var err error
+	if d.cursor, err = d.claim(ctx); err != nil {
+		return nil, err
 	}
 	if err := a.engine.SetState(ctx, removedKey(c.Name), nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("endpoint %s: %w", c.Name, err), cursor.Close())
+		return nil, errors.Join(fmt.Errorf("endpoint %s: %w", c.Name, err), d.cursor.Close())
 	}
+	return d, nil
+}
+
+// newDelivery returns a delivery that has no place yet.
+func (a *App) newDelivery(c *config.Endpoint, ep *endpoints.Endpoint) *delivery {
 	return &delivery{
-		config: c, cursor: cursor, endpoint: ep,
-		logger: a.logger.With("endpoint", c.Name),
-		cancel: func() {},
-	}, nil
+		config: c, endpoint: ep, logger: a.logger.With("endpoint", c.Name), cancel: func() {},
+		claim: func(ctx context.Context) (sinks.Cursor, error) {
+			cursor, err := a.engine.Cursor(ctx, c.Name, &sinks.CursorOptions{From: start(c.Start), Required: c.Required})
+			if err != nil {
+				return nil, fmt.Errorf("endpoint %s: opening its place in the engine: %w", c.Name, err)
+			}
+			return cursor, nil
+		},
+	}
 }
 
 // begin starts delivering, unless the configuration says disabled. drain is how long
@@ -57,13 +69,14 @@ func (d *delivery) begin(drain time.Duration) {
 const deliverAgain = 5 * time.Second
 
 // run delivers until ctx ends. An engine that fails (a disk that cannot be read) is tried
-// again: what is stored is not given up on.
+// again, with a cursor of its own so that no loan of the last try is left: what is stored
+// is not given up on.
 func (d *delivery) run(ctx context.Context, drain time.Duration) {
 	defer close(d.done)
 	opts := d.endpoint.DeliverOptions()
 	opts.Drain = drain
 	for {
-		err := sinks.Deliver(ctx, d.cursor, d.endpoint, opts)
+		err := d.deliver(ctx, opts)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -74,6 +87,41 @@ func (d *delivery) run(ctx context.Context, drain time.Duration) {
 		case <-time.After(deliverAgain):
 		}
 	}
+}
+
+// deliver is one try of run.
+func (d *delivery) deliver(ctx context.Context, opts *sinks.DeliverOptions) (err error) {
+	if d.cursor == nil {
+		if d.cursor, err = d.claim(ctx); err != nil {
+			return err
+		}
+	}
+	if err = sinks.Deliver(ctx, d.cursor, d.endpoint, opts); err != nil {
+		err = errors.Join(err, d.letGo())
+	}
+	return err
+}
+
+// takeAgain takes the place under the terms of a changed configuration.
+func (d *delivery) takeAgain(ctx context.Context) (err error) {
+	if err = d.letGo(); err != nil {
+		return err
+	}
+	d.cursor, err = d.claim(ctx)
+	return err
+}
+
+// letGo gives the place back.
+func (d *delivery) letGo() error {
+	if d.cursor == nil {
+		return nil
+	}
+	cursor := d.cursor
+	d.cursor = nil
+	if err := cursor.Close(); err != nil {
+		return fmt.Errorf("endpoint %s: closing its place: %w", d.config.Name, err)
+	}
+	return nil
 }
 
 // halt ends run and waits for it, but keeps the place.
@@ -92,9 +140,8 @@ func (d *delivery) halt(ctx context.Context) error {
 
 // stop ends the delivery and gives its place back.
 func (d *delivery) stop(ctx context.Context) error {
-	err := d.halt(ctx)
-	if cerr := d.cursor.Close(); cerr != nil {
-		err = errors.Join(err, fmt.Errorf("endpoint %s: closing its place: %w", d.config.Name, cerr))
+	if err := d.halt(ctx); err != nil {
+		return errors.Join(err, d.endpoint.Shutdown(ctx)) // run has the place still
 	}
-	return errors.Join(err, d.endpoint.Shutdown(ctx))
+	return errors.Join(d.letGo(), d.endpoint.Shutdown(ctx))
 }

@@ -57,17 +57,21 @@ func (a *App) prepare(cfg *config.Config) (map[string]*endpoints.Endpoint, error
 		}
 		ep, err := a.newEndpoint(c)
 		if err != nil {
-			return nil, errors.Join(err, discard(next))
+			return nil, errors.Join(err, a.discard(next))
 		}
 		next[c.Name] = ep
 	}
 	return next, nil
 }
 
-func discard(eps map[string]*endpoints.Endpoint) error {
+// discard undoes prepare.
+func (a *App) discard(eps map[string]*endpoints.Endpoint) error {
 	var errs []error
-	for _, ep := range eps {
+	for name, ep := range eps {
 		errs = append(errs, ep.Shutdown(context.Background()))
+		if a.deliveries[name] == nil {
+			a.metrics.Forget(name)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -84,9 +88,9 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 		d, err := a.open(ctx, c, next[c.Name])
 		if err != nil {
 			for _, d := range opened {
-				err = errors.Join(err, d.stop(ctx))
+				err = errors.Join(err, d.letGo())
 			}
-			return err
+			return errors.Join(err, a.discard(next))
 		}
 		opened[c.Name] = d
 	}
@@ -136,7 +140,13 @@ func (a *App) replace(ctx context.Context, d *delivery, c *config.Endpoint, ep *
 	if err := d.endpoint.Shutdown(ctx); err != nil {
 		a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
 	}
-	next := &delivery{config: c, cursor: d.cursor, endpoint: ep, logger: d.logger, cancel: func() {}}
+	next := a.newDelivery(c, ep)
+	next.cursor = d.cursor
+	if c.Required != d.config.Required {
+		if err := next.takeAgain(ctx); err != nil {
+			a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
+		}
+	}
 	a.deliveries[c.Name] = next
 	next.begin(drain)
 	a.logger.Info("endpoint changed", "endpoint", c.Name, "disabled", c.Disabled)
