@@ -111,9 +111,10 @@ type appender struct {
 	wake chan struct{} // of capacity 1: something was added
 
 	// Owned by the goroutine.
-	head               // changed only by a commit that succeeded
-	places    []*place // all cursors
-	unwritten error    // set when run returns although settlements could not be written
+	head                // changed only by a commit that succeeded
+	places    []*place  // all cursors
+	bodies    [4][]byte // buffers
+	unwritten error     // set when run returns although settlements could not be written
 }
 
 func newAppender(j *Journal, db *conn) *appender {

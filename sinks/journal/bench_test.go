@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
@@ -164,6 +166,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 	into := make([]sinks.Delivery, 1024)
 	settled := make([]sinks.Settlement, len(into))
+	// Reading only, not the building of the indexes.
+	time.Sleep(time.Second)
 	b.ResetTimer()
 	read := 0
 	for i := range b.N {
@@ -187,4 +191,72 @@ func BenchmarkRead(b *testing.B) {
 		c.Close()
 	}
 	b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkBacklog reports what a million events behind a cursor that nobody serves cost:
+// memory beyond that of an empty journal, and the time to open and claim.
+func BenchmarkBacklog(b *testing.B) {
+	ctx := context.Background()
+	dir := b.TempDir()
+	open := func() *journal.Journal {
+		j, err := journal.Open(dir, &journal.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return j
+	}
+	j := open()
+	c, err := j.Cursor(ctx, "dead", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	into := make([]sinks.Delivery, 64)
+	write := func(n int) {
+		if err := j.Write(ctx, received(b, n, 1000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	write(0)
+	if _, err := c.Claim(ctx, into); err != nil {
+		b.Fatal(err)
+	}
+	before := resident(b)
+	for n := 1000; n < 1_000_000; n += 1000 {
+		write(n)
+	}
+	grown := resident(b) - before
+	if err := j.Shutdown(ctx); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		j := open()
+		c, err := j.Cursor(ctx, "dead", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Claim(ctx, into); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := j.Shutdown(ctx); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(grown)/(1<<20), "MiB")
+}
+
+// resident is the process's memory, after what is not needed was given back.
+func resident(b *testing.B) int {
+	b.Helper()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize()
 }

@@ -42,7 +42,13 @@ func (p print) key(r *sinks.Repeats) sinks.RepeatKey {
 	return r.Key(&notifications.Event{ID: string(p.id[:])}, p.content[:])
 }
 
-// index is what by_id has of the event.
+// idPrint is what by_id has of an event with that id.
+func idPrint(id string) int64 {
+	sum := sha256.Sum256([]byte(id))
+	return int64(binary.BigEndian.Uint64(sum[:]))
+}
+
+// index is idPrint of the event.
 func (p print) index() int64 { return int64(binary.BigEndian.Uint64(p.id[:])) }
 
 // prints reads the column chunk.prints.

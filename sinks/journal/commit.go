@@ -130,25 +130,39 @@ func (a *appender) refuse(batch []*request, err error) []*request {
 // chunk gives the fresh events of c their sequence numbers and puts them into chunks.
 func (a *appender) chunk(c *commit) {
 	var open *chunk
+	left := c.added
 	for _, r := range c.batch {
 		for i, e := range r.events {
 			if !r.fresh[i] {
 				continue
 			}
 			if open == nil || open.full() {
-				open = &chunk{first: c.next}
+				open = &chunk{first: c.next, body: a.body(len(c.chunks)), events: make([]stored, 0, min(left, chunkEvents))}
 				c.chunks = append(c.chunks, open)
 			}
 			c.lastAt = max(r.at, c.lastAt) // the clock may have been set back
 			open.add(e, r.event(i), r.prints[i], c.lastAt)
 			c.next++
+			left--
 		}
 	}
-	for _, k := range c.chunks {
+	for i, k := range c.chunks {
+		if i < len(a.bodies) {
+			a.bodies[i] = k.body
+		}
 		c.hash = chain(c.hash, k.first, k.body)
 		c.bytes += k.cost()
 		k.hash, k.total = c.hash, c.bytes
 	}
+}
+
+// body returns an empty buffer for the body of a commit's chunk i. The first few are used
+// again by the next commit: SQLite copies what it stores.
+func (a *appender) body(i int) []byte {
+	if i < len(a.bodies) {
+		return a.bodies[i][:0]
+	}
+	return nil
 }
 
 // nothing tells whether there is nothing to write: all events were stored before.

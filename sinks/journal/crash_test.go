@@ -24,7 +24,7 @@ const (
 	crashDir   = "JOURNAL_CRASH_DIR" // makes this test binary the process that is killed
 	crashRound = "JOURNAL_CRASH_ROUND"
 
-	crashRounds  = 10
+	crashRounds  = 8
 	crashWriters = 4
 
 	// repeatSlack is what a busy machine may add to the promised 100 ms.
@@ -66,6 +66,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes for seconds")
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	var from uint64 = 1
 	for round := range crashRounds {

@@ -13,6 +13,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEngine(t *testing.T) {
+	t.Parallel()
 	open := func(opts *journal.Options) func(*testing.T, string) sinks.Engine {
 		return func(t *testing.T, dir string) sinks.Engine {
 			j, err := journal.Open(dir, opts)

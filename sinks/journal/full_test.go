@@ -45,6 +45,7 @@ func becomes(t *testing.T, j *journal.Journal, healthy bool) {
 // TestPageLimit fills the file to SQLite's limit: events are refused, delivery and
 // settling go on, and when settled events have expired there is room again.
 func TestPageLimit(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	dir := t.TempDir()
 	j := mustOpen(t, dir, &journal.Options{MaxPages: 300, RetentionAge: time.Millisecond, ReserveBytes: -1, BallastBytes: -1})
@@ -129,6 +130,7 @@ func smallDisk(t *testing.T, size string) (dir string) {
 // events are refused, what is stored is delivered and settled, and when there is room
 // again the journal takes events, by itself.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	for name, reserve := range map[string]int64{"up to the reserve": 1 << 20, "really": -1} {
 		t.Run(name, func(t *testing.T) {
 			ctx := context.Background()

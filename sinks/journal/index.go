@@ -2,13 +2,8 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/regcast/regcast/notifications"
-	"github.com/regcast/regcast/sinks"
 )
 
 const (
@@ -84,9 +79,22 @@ func (j *Journal) indexStep() (more bool, err error) {
 	return last < j.newest.Load(), nil
 }
 
-// unindexed reads the chunks that follow the event done, about indexEvents events.
+// unindexed returns what the indexes need of the chunks that follow the event done, about
+// indexEvents events: from the tail if they are still there, else from the file.
 func (j *Journal) unindexed(done uint64) (entries []entry, err error) {
 	events := uint64(0)
+	for events < indexEvents {
+		s := j.tail.find(done + 1)
+		if s == nil {
+			break
+		}
+		entries = append(entries, s.entry())
+		events += s.end() - s.first
+		done = s.end() - 1
+	}
+	if events > 0 {
+		return entries, nil
+	}
 	err = j.read(context.Background(), func(db *conn) error {
 		return db.query(context.Background(), func(r row) error {
 			e, err := entryOf(r)
@@ -105,27 +113,34 @@ func (j *Journal) unindexed(done uint64) (entries []entry, err error) {
 
 // entryOf reads a row of first, last, stored, prints, body.
 func entryOf(r row) (entry, error) {
-	e := entry{first: r.uint(0), last: r.uint(1)}
+	s, err := decodeChunk(r.uint(0), r.uint(1), r.int(2), r.blob(4))
+	if err != nil {
+		return entry{}, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	e := s.entry()
 	list, err := prints(r.blob(3))
-	if err != nil {
-		return e, fmt.Errorf("%w: chunk %d: %w", errDamaged, e.first, err)
+	if err != nil || len(list) != len(s.events) {
+		return e, fmt.Errorf("%w: chunk %d: its prints do not fit its events", errDamaged, e.first)
 	}
-	for _, p := range list {
-		e.ids = append(e.ids, p.index())
-	}
-	s, err := decodeChunk(e.first, e.last, r.int(2), r.blob(4))
-	if err != nil {
-		return e, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	seen := make(map[string]struct{})
-	for i := range s.events {
-		name := s.events[i].event.Repository
-		if _, ok := seen[name]; !ok {
-			seen[name] = struct{}{}
-			e.repositories = append(e.repositories, name)
-		}
+	for i, p := range list {
+		e.ids[i] = p.index()
 	}
 	return e, nil
+}
+
+// entry returns what the indexes get of s, which is one chunk.
+func (s *span) entry() entry {
+	e := entry{first: s.first, last: s.end() - 1, ids: make([]int64, len(s.events))}
+	seen := make(map[string]struct{})
+	for i := range s.events {
+		event := s.events[i].event
+		e.ids[i] = idPrint(event.ID)
+		if _, ok := seen[event.Repository]; !ok {
+			seen[event.Repository] = struct{}{}
+			e.repositories = append(e.repositories, event.Repository)
+		}
+	}
+	return e
 }
 
 func addEntry(db *conn, e *entry) error {
@@ -182,152 +197,4 @@ func (a *appender) unindex(last uint64) error {
 		}
 	}
 	return nil
-}
-
-// Event returns the newest stored event with that id, or sinks.ErrNotFound.
-func (j *Journal) Event(ctx context.Context, id string) (sinks.Delivery, error) {
-	want := printOf(id, nil)
-	var firsts []uint64 // of chunks that may hold it, newest first
-	err := j.read(ctx, func(db *conn) error {
-		err := db.query(ctx, func(r row) error {
-			list, err := prints(r.blob(1))
-			if slices.ContainsFunc(list, func(p print) bool { return p.id == want.id }) {
-				firsts = append(firsts, r.uint(0))
-			}
-			return err
-		}, "SELECT first, prints FROM chunk WHERE first > (SELECT last FROM indexed) ORDER BY first DESC")
-		if err != nil {
-			return err
-		}
-		return db.query(ctx, func(r row) error {
-			firsts = append(firsts, r.uint(0))
-			return nil
-		}, "SELECT first FROM by_id WHERE print = ? ORDER BY first DESC", int64(binary.BigEndian.Uint64(want.id[:])))
-	})
-	if err != nil {
-		return sinks.Delivery{}, fmt.Errorf("look up event %s: %w", id, err)
-	}
-	for _, first := range firsts {
-		found, err := j.newestIn(ctx, first, func(e *notifications.Event) bool { return e.ID == id }, forever, 1)
-		if err != nil {
-			return sinks.Delivery{}, fmt.Errorf("look up event %s: %w", id, err)
-		}
-		if len(found) > 0 {
-			return found[0], nil
-		}
-	}
-	return sinks.Delivery{}, fmt.Errorf("event %s: %w", id, sinks.ErrNotFound)
-}
-
-// A Query selects stored events.
-type Query struct {
-	Repository string    // exactly; "" for all
-	Since      time.Time // stored then or later; zero for all
-	Until      time.Time // stored before; zero for all
-	Before     uint64    // only sequences below: for the next page, that of the last event of this one; 0 for all
-	Limit      int       // 0: 1000
-}
-
-// Events lists stored events, newest first.
-func (j *Journal) Events(ctx context.Context, q Query) ([]sinks.Delivery, error) {
-	if q.Limit <= 0 {
-		q.Limit = defaultList
-	}
-	if q.Before == 0 {
-		q.Before = forever
-	}
-	match := func(e *notifications.Event) bool { return q.Repository == "" || e.Repository == q.Repository }
-	var found []sinks.Delivery
-	before := q.Before
-	if !q.Until.IsZero() {
-		end, err := j.sequenceAt(ctx, q.Until)
-		if err != nil {
-			return nil, fmt.Errorf("list events: %w", err)
-		}
-		before = min(before, end)
-	}
-	oldest := uint64(1)
-	if !q.Since.IsZero() {
-		var err error
-		if oldest, err = j.sequenceAt(ctx, q.Since); err != nil {
-			return nil, fmt.Errorf("list events: %w", err)
-		}
-	}
-	for len(found) < q.Limit {
-		first, ok, err := j.chunkBefore(ctx, q.Repository, before)
-		if err != nil {
-			return nil, fmt.Errorf("list events: %w", err)
-		}
-		if !ok {
-			break
-		}
-		in, err := j.newestIn(ctx, first, match, before, q.Limit-len(found))
-		if err != nil {
-			return nil, fmt.Errorf("list events: %w", err)
-		}
-		for _, d := range in {
-			if d.Sequence >= oldest {
-				found = append(found, d)
-			}
-		}
-		if first <= oldest {
-			break
-		}
-		before = first
-	}
-	return found, nil
-}
-
-// chunkBefore returns the newest chunk that begins before that sequence and may hold an
-// event of the repository.
-func (j *Journal) chunkBefore(ctx context.Context, repository string, before uint64) (first uint64, ok bool, err error) {
-	err = j.read(ctx, func(db *conn) error {
-		query := "SELECT max(first) FROM chunk WHERE first < ?1"
-		if repository != "" {
-			query = `SELECT max(first) FROM (
-				SELECT first FROM (SELECT first FROM chunk WHERE first < ?1 AND first > (SELECT last FROM indexed) ORDER BY first DESC LIMIT 1)
-				UNION ALL
-				SELECT max(first) FROM by_repository WHERE repository = (SELECT id FROM repository WHERE name = ?2) AND first < ?1)`
-		}
-		r, _, err := db.get(query, before, repository)
-		if err == nil && r[0] != nil {
-			first, ok = r.uint(0), true
-		}
-		return err
-	})
-	return first, ok, err
-}
-
-// newestIn returns events of the chunk that begins with first, those below before that
-// match, newest first.
-func (j *Journal) newestIn(ctx context.Context, first uint64, match func(*notifications.Event) bool, before uint64, limit int) (found []sinks.Delivery, err error) {
-	var s *span
-	err = j.read(ctx, func(db *conn) error {
-		r, ok, err := db.get("SELECT first, last, stored, body FROM chunk WHERE first = ?", first)
-		if err != nil || !ok { // deleted meanwhile
-			return err
-		}
-		if s, err = decodeChunk(r.uint(0), r.uint(1), r.int(2), r.blob(3)); err != nil {
-			return fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		return nil
-	})
-	if s == nil || err != nil {
-		return nil, err
-	}
-	for i, e := range slices.Backward(s.events) {
-		sequence := first + uint64(i)
-		if sequence < before && len(found) < limit && match(e.event) {
-			found = append(found, e.delivery(sequence))
-		}
-	}
-	return found, nil
-}
-
-func (j *Journal) sequenceAt(ctx context.Context, t time.Time) (sequence uint64, err error) {
-	err = j.read(ctx, func(db *conn) error {
-		sequence, err = sequenceAt(db, t, j.newest.Load()+1)
-		return err
-	})
-	return sequence, err
 }

@@ -3,9 +3,12 @@ package journal_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/notificationstest"
@@ -61,20 +64,27 @@ func checkLookup(t *testing.T, j *journal.Journal, count int, noon time.Time) {
 		t.Errorf("an unknown id: %v", err)
 	}
 	for name, c := range map[string]struct {
-		q    journal.Query
+		q    sinks.EventQuery
 		want func(n int, e *notifications.Event) bool
 	}{
-		"all":        {journal.Query{}, func(int, *notifications.Event) bool { return true }},
-		"repository": {journal.Query{Repository: "team/b"}, func(_ int, e *notifications.Event) bool { return e.Repository == "team/b" }},
-		"nobody's":   {journal.Query{Repository: "team/z"}, func(int, *notifications.Event) bool { return false }},
-		"since":      {journal.Query{Since: noon}, func(n int, _ *notifications.Event) bool { return n >= 60 }},
-		"until":      {journal.Query{Until: noon}, func(n int, _ *notifications.Event) bool { return n < 60 }},
-		"both":       {journal.Query{Repository: "team/c", Since: noon, Until: noon.Add(time.Minute)}, func(n int, e *notifications.Event) bool { return n >= 60 && e.Repository == "team/c" }},
-		"page":       {journal.Query{Before: 50}, func(n int, _ *notifications.Event) bool { return n < 49 }},
+		"all":        {sinks.EventQuery{}, func(int, *notifications.Event) bool { return true }},
+		"repository": {sinks.EventQuery{Repository: "team/b"}, func(_ int, e *notifications.Event) bool { return e.Repository == "team/b" }},
+		"nobody's":   {sinks.EventQuery{Repository: "team/z"}, func(int, *notifications.Event) bool { return false }},
+		"since":      {sinks.EventQuery{Since: noon}, func(n int, _ *notifications.Event) bool { return n >= 60 }},
+		"until":      {sinks.EventQuery{Until: noon}, func(n int, _ *notifications.Event) bool { return n < 60 }},
+		"both":       {sinks.EventQuery{Repository: "team/c", Since: noon, Until: noon.Add(time.Minute)}, func(n int, e *notifications.Event) bool { return n >= 60 && e.Repository == "team/c" }},
+		"after":      {sinks.EventQuery{After: 50}, func(n int, _ *notifications.Event) bool { return n < 49 }},
+		"pattern":    {sinks.EventQuery{Repository: "*/b", Limit: 7}, func(_ int, e *notifications.Event) bool { return e.Repository == "team/b" }},
+		"in pages":   {sinks.EventQuery{Repository: "team/b", Limit: 7}, func(_ int, e *notifications.Event) bool { return e.Repository == "team/b" }},
 	} {
-		got, err := j.Events(ctx, c.q)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+		got := searchAll(t, j, c.q)
+		c.q.OldestFirst = true
+		if c.q.After == 0 {
+			backward := searchAll(t, j, c.q)
+			slices.Reverse(backward)
+			if diff := cmp.Diff(sequences(got), sequences(backward)); diff != "" {
+				t.Errorf("%s: oldest first is not the reverse (-newest first +oldest first):\n%s", name, diff)
+			}
 		}
 		for n := count - 1; n >= 0; n-- {
 			if !c.want(n, all[n]) {
@@ -90,7 +100,29 @@ func checkLookup(t *testing.T, j *journal.Journal, count int, noon time.Time) {
 			t.Errorf("%s: %d events too many, the first is %s", name, len(got), got[0].Event.ID)
 		}
 	}
-	if got, err := j.Events(ctx, journal.Query{Repository: "team/a", Limit: 3}); err != nil || len(got) != 3 || got[0].Sequence <= got[1].Sequence {
-		t.Errorf("%+v, %v; want the newest three", got, err)
+}
+
+// searchAll follows the pages of a search.
+func searchAll(t *testing.T, j *journal.Journal, q sinks.EventQuery) (all []sinks.Delivery) {
+	t.Helper()
+	for {
+		page, err := j.Events(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q.Limit > 0 && len(page.Events) > q.Limit {
+			t.Errorf("%d events on a page of %d", len(page.Events), q.Limit)
+		}
+		all = append(all, page.Events...)
+		if q.After = page.Next; page.Next == 0 {
+			return all
+		}
 	}
+}
+
+func sequences(ds []sinks.Delivery) (list []uint64) {
+	for _, d := range ds {
+		list = append(list, d.Sequence)
+	}
+	return list
 }

@@ -49,7 +49,7 @@ type Options struct {
 	ReserveBytes int64
 	BallastBytes int64
 
-	TailBytes int // of the newest events, kept in memory for all cursors; 16 MiB
+	TailBytes int // of the newest events, kept in memory for all cursors; 8 MiB. As much again may be kept of what was read back
 	MaxPages  int // SQLite's limit of the file, in pages of 4 KiB; 0 for none
 
 	Logger     *slog.Logger          // slog.Default()
@@ -68,7 +68,7 @@ func (o *Options) withDefaults() Options {
 	setDefault(&out.QuarantineBytes, 256<<20)
 	setDefault(&out.ReserveBytes, 64<<20)
 	setDefault(&out.BallastBytes, 16<<20)
-	setDefault(&out.TailBytes, 16<<20)
+	setDefault(&out.TailBytes, 8<<20)
 	setDefault(&out.Logger, slog.Default())
 	return out
 }
@@ -151,7 +151,7 @@ func open(dir string, o Options) (_ *Journal, err error) {
 		disk:     newDisk(dir, o.ReserveBytes, o.BallastBytes),
 		readers:  make(chan *conn, readConns),
 		tail:     tail{limit: o.TailBytes},
-		chunks:   cache{limit: o.TailBytes / 2},
+		chunks:   cache{limit: o.TailBytes},
 		stopping: make(chan struct{}),
 		stopped:  make(chan struct{}),
 	}

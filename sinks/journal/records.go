@@ -45,9 +45,12 @@ func (a *appender) bury(cursor string, dead []*sinks.DeadLetter) error {
 	if len(dead) == 0 {
 		return nil
 	}
-	return a.cut("dead", a.j.opts.DeadBytes, a.j.metrics.cutDead,
-		"SELECT coalesce(sum(bytes), 0) FROM dead_tally",
-		"DELETE FROM dead WHERE id IN (SELECT id FROM dead ORDER BY id LIMIT ?)")
+	return a.cut(bounded{
+		name: "dead", limit: a.j.opts.DeadBytes, cut: a.j.metrics.cutDead,
+		size:   "SELECT coalesce(sum(bytes), 0) FROM dead_tally",
+		oldest: "SELECT id, bytes FROM dead ORDER BY id LIMIT ?",
+		remove: "DELETE FROM dead WHERE id <= ?",
+	})
 }
 
 // quarantine stores what could not be read, in the current transaction.
@@ -63,30 +66,48 @@ func (a *appender) quarantine(bad []notifications.Quarantined) error {
 			return err
 		}
 	}
-	return a.cut("quarantine", a.j.opts.QuarantineBytes, a.j.metrics.cutQuarantined,
-		"SELECT bytes FROM quarantine_tally",
-		"DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine ORDER BY id LIMIT ?)")
+	return a.cut(bounded{
+		name: "quarantine", limit: a.j.opts.QuarantineBytes, cut: a.j.metrics.cutQuarantined,
+		size:   "SELECT bytes FROM quarantine_tally",
+		oldest: "SELECT id, bytes FROM quarantine ORDER BY id LIMIT ?",
+		remove: "DELETE FROM quarantine WHERE id <= ?",
+	})
 }
 
 // quarantineCost is what a body counts for, in bytes.
 func quarantineCost(q *notifications.Quarantined) int { return 256 + len(q.Detail) + len(q.Body) }
 
-// cut removes the oldest rows of a table until it is within limit bytes.
-func (a *appender) cut(table string, limit int64, counter addable, size, remove string) error {
-	removed := 0
-	for {
-		r, _, err := a.db.get(size)
+// A bounded is a table whose oldest rows go when it takes more than its bound.
+type bounded struct {
+	name   string
+	limit  int64 // bytes
+	cut    addable
+	size   string // a query for the bytes that it takes
+	oldest string // a query for id and bytes of at most ? rows
+	remove string // a statement that deletes the rows up to id ?
+}
+
+// cut removes the oldest rows of t until it is within its bound.
+func (a *appender) cut(t bounded) error {
+	r, _, err := a.db.get(t.size)
+	over, removed := r.int(0)-t.limit, 0
+	if err != nil || over <= 0 {
+		return err
+	}
+	for over > 0 {
+		last := int64(0)
+		err := a.db.query(context.Background(), func(r row) error {
+			if over <= 0 {
+				return errStop
+			}
+			last = r.int(0)
+			over -= r.int(1)
+			return nil
+		}, t.oldest, cutRows)
 		if err != nil {
 			return err
 		}
-		over := r.int(0) > limit
-		if !over && removed == 0 {
-			return nil
-		}
-		if !over {
-			break
-		}
-		n, err := a.db.exec(remove, cutRows)
+		n, err := a.db.exec(t.remove, last)
 		if err != nil {
 			return err
 		}
@@ -94,8 +115,8 @@ func (a *appender) cut(table string, limit int64, counter addable, size, remove 
 			break
 		}
 	}
-	counter.Add(float64(removed))
-	a.j.log.Error("oldest entries were removed to keep the bound", "table", table, "removed", removed, "bytes", limit)
+	t.cut.Add(float64(removed))
+	a.j.log.Error("the oldest entries were removed to keep the bound", "table", t.name, "removed", removed, "bytes", t.limit)
 	return nil
 }
 
@@ -112,36 +133,76 @@ func (j *Journal) readSettled(ctx context.Context, f func(*conn) error) error {
 
 // DeadLetters lists dead letters, oldest first.
 func (j *Journal) DeadLetters(ctx context.Context, q sinks.DeadQuery) (list []sinks.DeadLetter, err error) {
-	limit := q.Limit
+	match, err := deadMatcher(&q)
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	limit, to := q.Limit, q.To
 	if limit <= 0 {
 		limit = defaultList
 	}
+	if to == 0 {
+		to = forever
+	}
 	err = j.readSettled(ctx, func(db *conn) error {
 		return db.query(ctx, func(r row) error {
-			d := sinks.DeadLetter{
-				ID: r.uint(0), Cursor: r.text(1), Reason: sinks.DeadReason(r.text(2)),
-				Sequence: r.uint(3), Last: r.uint(4), Count: r.uint(5),
-				Attempts: int(r.int(6)), FirstAttempt: fromMicros(r.int(7)), LastAttempt: fromMicros(r.int(8)),
-				Status: int(r.int(9)), Error: r.text(10), Excerpt: r.blob(11), Buried: fromMicros(r.int(12)),
+			d, err := deadLetter(r)
+			if err != nil {
+				return err
 			}
-			if json := r.blob(15); json != nil {
-				e, err := notifications.RestoreEvent(string(json))
-				if err != nil {
-					return fmt.Errorf("%w: dead letter %d: %w", errDamaged, d.ID, err)
-				}
-				e.Provenance = notifications.Provenance{Format: r.text(13), Sender: r.text(14)}
-				d.Event = e
+			if match(&d) {
+				list = append(list, d)
 			}
-			list = append(list, d)
+			if len(list) == limit {
+				return errStop
+			}
 			return nil
 		}, `SELECT id, cursor, reason, sequence, last, count, attempts, first_attempt, last_attempt, status, error, excerpt, buried, format, sender, event
-			FROM dead WHERE id > ?1 AND (?2 = '' OR cursor = ?2) AND (?3 = '' OR reason = ?3) ORDER BY id LIMIT ?4`,
-			q.After, q.Cursor, string(q.Reason), limit)
+			FROM dead WHERE id > ?1 AND id <= ?2 AND (?3 = '' OR cursor = ?3) AND (?4 = '' OR reason = ?4) ORDER BY id`,
+			q.After, to, q.Cursor, string(q.Reason))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
 	return list, nil
+}
+
+// deadMatcher returns what tells whether q selects a dead letter, as far as the database
+// does not.
+func deadMatcher(q *sinks.DeadQuery) (func(*sinks.DeadLetter) bool, error) {
+	repository := sinks.MatcherFunc(func(*notifications.Event) bool { return true })
+	if q.Repository != "" {
+		glob, err := sinks.ParseGlob(q.Repository)
+		if err != nil {
+			return nil, notifications.Permanent(fmt.Errorf("repository %q: %w", q.Repository, err))
+		}
+		repository = func(e *notifications.Event) bool { return e != nil && glob.Match(e.Repository) }
+	}
+	return func(d *sinks.DeadLetter) bool {
+		return repository(d.Event) &&
+			(len(q.IDs) == 0 || slices.Contains(q.IDs, d.ID)) &&
+			(len(q.Sequences) == 0 || slices.Contains(q.Sequences, d.Sequence))
+	}, nil
+}
+
+func deadLetter(r row) (sinks.DeadLetter, error) {
+	d := sinks.DeadLetter{
+		ID: r.uint(0), Cursor: r.text(1), Reason: sinks.DeadReason(r.text(2)),
+		Sequence: r.uint(3), Last: r.uint(4), Count: r.uint(5),
+		Attempts: int(r.int(6)), FirstAttempt: fromMicros(r.int(7)), LastAttempt: fromMicros(r.int(8)),
+		Status: int(r.int(9)), Error: r.text(10), Excerpt: r.blob(11), Buried: fromMicros(r.int(12)),
+	}
+	json := r.blob(15)
+	if json == nil {
+		return d, nil
+	}
+	e, err := notifications.RestoreEvent(string(json))
+	if err != nil {
+		return d, fmt.Errorf("%w: dead letter %d: %w", errDamaged, d.ID, err)
+	}
+	e.Provenance = notifications.Provenance{Format: r.text(13), Sender: r.text(14)}
+	d.Event = e
+	return d, nil
 }
 
 // DropDead forgets the dead letters with these IDs.

@@ -113,6 +113,7 @@ func TestRetentionAge(t *testing.T) {
 // TestEviction: at retention_bytes the oldest unsettled events go, with a record for each
 // cursor, a counter and an error in the log; bounds hold, and the journal stays whole.
 func TestEviction(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	dir := t.TempDir()
 	var log logged
@@ -234,6 +235,7 @@ func TestNoEviction(t *testing.T) {
 
 // TestBounds: dead letters and quarantine are bounded in bytes, the oldest go.
 func TestBounds(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	var log logged
 	j := mustOpen(t, t.TempDir(), &journal.Options{DeadBytes: 20 << 10, QuarantineBytes: 20 << 10, Logger: log.logger()})
@@ -317,6 +319,7 @@ func TestSettledWithin100ms(t *testing.T) {
 
 // TestFileShrinks: pages of deleted events are given back.
 func TestFileShrinks(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) { // for its clock, which the next one has again

@@ -102,6 +102,7 @@ func smallPages(t *testing.T, file string) {
 // TestCutWAL cuts the WAL at every byte of the last commit, and at every 61st before, as a
 // power failure may: whatever was acknowledged by then is there, whole, in order.
 func TestCutWAL(t *testing.T) {
+	t.Parallel()
 	db, wal, moments := recorded(t)
 	if got, want := int64(len(wal)), moments[len(moments)-1].wal; got != want {
 		t.Fatalf("the WAL has %d bytes, and had %d after the last acknowledgement", got, want)
@@ -186,6 +187,7 @@ func checkCut(t *testing.T, dir string, cut int64, moments []moment, before mome
 // TestOpenCut opens copies whose WAL was cut around the end of every page, and one in
 // which what was not synced is garbage, and goes on with them.
 func TestOpenCut(t *testing.T) {
+	t.Parallel()
 	db, wal, moments := recorded(t)
 	const frame = 24 + 512
 	check := func(cut int64, wal []byte) {
