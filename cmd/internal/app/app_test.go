@@ -189,6 +189,18 @@ func scrape(t *testing.T, a *app.App) string {
 	return string(body)
 }
 
+// eventually polls for what no event tells of.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
 func TestDelivers(t *testing.T) {
 	r := newReceiver(t)
 	a := startApp(t, load(t, t.TempDir(), endpoint("audit", r.URL, "")))
@@ -309,6 +321,25 @@ func TestReloadDoesNotEnable(t *testing.T) {
 	if !strings.Contains(scrape(t, a), disabled) {
 		t.Error("a reload enabled an endpoint that its receiver disabled")
 	}
+}
+
+func TestReloadMakesAnEndpointRequired(t *testing.T) {
+	dir, r := t.TempDir(), newReceiver(t)
+	r.answer(http.StatusServiceUnavailable)
+	small := "[engine.journal]\nretention_bytes = \"1MiB\"\n"
+	a := startApp(t, load(t, dir, small+endpoint("one", r.URL, "")))
+	if err := a.Reload(t.Context(), load(t, dir, small+endpoint("one", r.URL, "required = true"))); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if status := send(t, a, "", notificationstest.Pushes(1+i*100, 100, "team/a")...); status == http.StatusServiceUnavailable {
+			if metrics := scrape(t, a); !strings.Contains(metrics, `regcast_endpoint_events_total{endpoint="one",outcome="evicted"} 0`) {
+				t.Error("events of a required endpoint were evicted")
+			}
+			return
+		}
+	}
+	t.Error("10 000 events fit into a journal of 1 MiB: those of a required endpoint are evicted")
 }
 
 func TestTokensRotate(t *testing.T) {
