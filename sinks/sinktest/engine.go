@@ -32,7 +32,8 @@ type EngineSuite struct {
 // [sinks.Cursor]. Run it with the race detector.
 func TestEngine(t *testing.T, suite EngineSuite) {
 	for _, test := range slices.Concat(
-		recordTests, cursorTests, loanTests, deadTests, stateTests, reopenTests, fullTests, modelTests, deliverTests,
+		recordTests, cursorTests, loanTests, deadTests, reviveTests, deadCursorTests, stateTests, reopenTests, fullTests,
+		modelTests, deliverTests, historyTests, searchTests,
 	) {
 		if test.durable && suite.Volatile || test.small && suite.OpenSmall == nil {
 			continue
@@ -88,6 +89,13 @@ func (tr *trial) shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tr.must(tr.engine.Shutdown(ctx))
+}
+
+// leaveOut ends a test of what the engine need not have.
+func (tr *trial) leaveOut(why string) {
+	tr.Helper()
+	tr.shutdown()
+	tr.Skip(why)
 }
 
 func (tr *trial) reopen() {
