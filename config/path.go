@@ -21,27 +21,44 @@ func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]
 
 // parent is the path of the table or list around path, "" for a key of the document.
 func parent(path string) string {
-	if i := strings.LastIndexAny(path, ".["); i > 0 {
-		return path[:i]
-	}
-	return ""
+	end := 0
+	outside(path, func(i int) {
+		if path[i] == '.' || path[i] == '[' {
+			end = i
+		}
+	})
+	return path[:end]
 }
 
 // plain is path without its indices: the same for all elements of a list.
 func plain(path string) string {
 	var b strings.Builder
-	depth := 0
-	for _, r := range path {
-		switch {
-		case r == '[':
-			depth++
-		case r == ']':
-			depth--
-		case depth == 0:
-			b.WriteRune(r)
+	rest := 0
+	outside(path, func(i int) {
+		switch path[i] {
+		case '[':
+			b.WriteString(path[rest:i])
+		case ']':
+			rest = i + 1
+		}
+	})
+	b.WriteString(path[rest:])
+	return b.String()
+}
+
+// outside calls f with the place of each byte of path that is not in a quoted key.
+func outside(path string, f func(i int)) {
+	quoted := false
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case !quoted:
+			f(i)
 		}
 	}
-	return b.String()
 }
 
 // bare says whether TOML lets a key stand without quotes.

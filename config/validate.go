@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // nameRule is what names of endpoints and tokens look like, in words.
@@ -16,7 +17,7 @@ const nameRule = "must be 1 to 63 of a-z, 0-9 and -, and not begin with -"
 func validate(d *decoder) {
 	c := d.config
 	d.require("data_dir", c.DataDir != "", "names no folder")
-	d.require("drain_timeout", c.DrainTimeout >= 0, "must not be negative")
+	d.require("drain_timeout", c.DrainTimeout >= 0 && c.DrainTimeout <= time.Hour, "must be from 0s to 1h")
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "text", "json")
 	d.intake(&c.Intake)
@@ -84,7 +85,7 @@ func (d *decoder) engine(e *Engine) {
 	}
 	d.oneOf("engine.kind", e.Kind, EngineJournal, EngineMemory)
 	j := &e.Journal
-	d.require("engine.journal.retention_age", j.RetentionAge >= 0, "must not be negative")
+	d.require("engine.journal.retention_age", j.RetentionAge > 0, "must be more than 0s")
 	d.require("engine.journal.retention_bytes", j.RetentionBytes >= MiB, "must be at least 1MiB")
 	d.oneOf("engine.journal.on_full", j.OnFull, OnFullEvict, OnFullRefuse)
 	d.require("engine.journal.dead_bytes", j.DeadBytes >= MiB, "must be at least 1MiB")

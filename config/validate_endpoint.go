@@ -11,6 +11,10 @@ import (
 	"unicode"
 )
 
+// maxRetry is the longest wait between two attempts that makes sense: what is wrong for
+// longer is for a person.
+const maxRetry = 24 * time.Hour
+
 func (d *decoder) endpoints(list []Endpoint) {
 	names := map[string]int{}
 	for i := range list {
@@ -25,7 +29,7 @@ func (d *decoder) endpoints(list []Endpoint) {
 func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.target(at, e)
 	d.format(join(at, "format"), e.Format)
-	d.require(join(at, "timeout"), e.Timeout >= time.Millisecond, "must be at least 1ms")
+	d.require(join(at, "timeout"), e.Timeout >= time.Millisecond && e.Timeout <= 10*time.Minute, "must be from 1ms to 10m")
 	d.oneOf(join(at, "ordering"), e.Ordering, OrderRepository, OrderEndpoint, OrderNone)
 	d.require(join(at, "concurrency"), e.Concurrency >= 1 && e.Concurrency <= 1024, "must be from 1 to 1024")
 	d.secret(at, "authorization", e.Authorization, e.AuthorizationFile)
@@ -36,9 +40,10 @@ func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.require(join(batch, "max_events"), e.Batch.MaxEvents >= 1 && e.Batch.MaxEvents <= 10000, "must be from 1 to 10000")
 	d.require(join(batch, "max_bytes"), e.Batch.MaxBytes >= KiB, "must be at least 1KiB")
 	d.require(join(batch, "linger"), e.Batch.Linger >= 0 && e.Batch.Linger <= time.Minute, "must be from 0s to 1m")
-	d.require(join(retry, "initial"), e.Retry.Initial >= time.Millisecond, "must be at least 1ms")
+	d.require(join(retry, "initial"), e.Retry.Initial >= time.Millisecond && e.Retry.Initial <= maxRetry, "must be from 1ms to 24h")
 	d.require(join(retry, "max"), e.Retry.Max >= e.Retry.Initial, "must not be less than initial, which is %v", e.Retry.Initial)
-	d.require(join(retry, "retry_after_max"), e.Retry.RetryAfterMax >= time.Second, "must be at least 1s")
+	d.require(join(retry, "max"), e.Retry.Max <= maxRetry, "must be at most 24h")
+	d.require(join(retry, "retry_after_max"), e.Retry.RetryAfterMax >= time.Second && e.Retry.RetryAfterMax <= maxRetry, "must be from 1s to 24h")
 
 	d.pair(join(at, "tls"), e.TLS.CertFile, e.TLS.KeyFile)
 	if proxy := e.ProxyURL.Reveal(); proxy != "" {
