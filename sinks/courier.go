@@ -68,7 +68,9 @@ func newCourier(cur Cursor, dst notifications.Sink, opts *DeliverOptions) *couri
 	}
 	o.Concurrency = orDefault(o.Concurrency, 8)
 	o.Window = orDefault(o.Window, 1<<16)
-	o.Drain = orDefault(o.Drain, 20*time.Second)
+	if o.Drain == 0 {
+		o.Drain = 20 * time.Second
+	}
 	o.Batch.MaxEvents = orDefault(o.Batch.MaxEvents, 1)
 	o.Batch.MaxBytes = orDefault(o.Batch.MaxBytes, 1<<20)
 	return &courier{

@@ -18,7 +18,7 @@ type DeliverOptions struct {
 	Batch       BatchOptions
 	Policy      Policy        // nil: retry for ever with backoff, dead-letter what is permanent
 	Window      int           // events held at a time, at most; 0: 65536. See Deliver
-	Drain       time.Duration // how long writes in flight may go on once ctx has ended; 0: 20 s
+	Drain       time.Duration // how long writes in flight may go on once ctx has ended; 0: 20 s, negative: not at all
 	Replay      string        // the name of the job, for Attempt.Replay
 	Rate        float64       // events that are offered for the first time, per second, at most; 0: any number
 

@@ -100,6 +100,27 @@ func TestDeliverAborts(t *testing.T) {
 	})
 }
 
+// A negative drain time cuts writes off at once.
+func TestDeliverDoesNotDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(ctx context.Context, _ sinks.Attempt, _ []*notifications.Event) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		d := deliver(t, r, &sinks.DeliverOptions{Drain: -1})
+		d.write(notificationstest.Pushes(0, 3, repositories(3)...)...)
+		pass(time.Second)
+		begin := time.Now()
+		d.end()
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("ended after %v, want at once", took)
+		}
+		if info := d.info(); info.Pending != 3 {
+			t.Errorf("%+v, want 3 pending", info)
+		}
+	})
+}
+
 func TestDeliverStopsWhenSinkIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
