@@ -21,23 +21,23 @@ type console struct {
 
 func newConsole(dst io.Writer) *console { return &console{dst: dst} }
 
-func (c *console) send(_ context.Context, batch []*notifications.Event) (int, error) {
+func (c *console) send(_ context.Context, batch []*notifications.Event) (answer, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return 0, notifications.ErrClosed
+		return answer{}, notifications.ErrClosed
 	}
 	c.buf = c.buf[:0]
 	for _, e := range batch {
 		c.buf = appendLine(c.buf, e)
 	}
 	if len(c.buf) == 0 {
-		return 0, nil
+		return answer{}, nil
 	}
 	if _, err := c.dst.Write(c.buf); err != nil {
-		return 0, &DeliveryError{URL: urlConsole, Class: Transient, Fault: FaultLocal, Err: err}
+		return answer{}, &DeliveryError{URL: urlConsole, Class: Transient, Fault: FaultLocal, Err: err}
 	}
-	return 0, nil
+	return answer{}, nil
 }
 
 // Shutdown leaves the writer open: it is not the console's.

@@ -1,19 +1,29 @@
 package endpoints
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
 )
 
-// A sender makes one attempt. status is that of an HTTP answer, else 0.
+// A sender makes one attempt.
 type sender interface {
-	send(ctx context.Context, batch []*notifications.Event) (status int, err error)
+	send(ctx context.Context, batch []*notifications.Event) (answer, error)
 	Shutdown(ctx context.Context) error
+}
+
+// An answer is what came back over HTTP. The zero value: nothing did.
+type answer struct {
+	status  int
+	excerpt []byte // the beginning of the body, at most sinks.MaxExcerpt, secrets blotted out
 }
 
 // An Endpoint is where events go in the end: a webhook, or a built-in endpoint, with a
@@ -30,6 +40,7 @@ type Endpoint struct {
 	sender sender
 	filter *sinks.Filter // for Wants alone
 	policy *policy
+	slots  *Slots // its own, as many as Options.Concurrency
 	meter  *meter
 }
 
@@ -50,7 +61,7 @@ func NewEndpoint(name, rawURL string, opts *Options) (*Endpoint, error) {
 	}
 	o.validate(&p)
 	o.Logger = o.Logger.With(slog.String("endpoint", name))
-	e := &Endpoint{name: name, opts: o, policy: newPolicy(o, o.Logger)}
+	e := &Endpoint{name: name, opts: o, policy: newPolicy(o, o.Logger), slots: NewSlots(o.Concurrency)}
 	if err := e.open(rawURL, p); err != nil {
 		return nil, err
 	}
@@ -95,14 +106,51 @@ func (e *Endpoint) Name() string { return e.name }
 // URL is the endpoint's URL as far as it may be shown.
 func (e *Endpoint) URL() string { return e.shown() }
 
-// Write makes one attempt to deliver all of batch, whether it matches or not.
+// Write makes one attempt to deliver all of batch, whether it matches or not. It waits
+// for one of Options.Concurrency slots, and for one of Options.Slots, first.
 //
 // Errors: a [*DeliveryError]; notifications.ErrClosed after Shutdown.
 func (e *Endpoint) Write(ctx context.Context, batch []*notifications.Event) error {
-	started := e.meter.begin()
-	status, err := e.sender.send(ctx, batch)
-	e.meter.end(started, len(batch), status, err)
+	for _, s := range [...]*Slots{e.slots, e.opts.Slots} {
+		if err := s.take(ctx); err != nil {
+			return &DeliveryError{URL: e.shown(), Class: Canceled, Fault: FaultCanceled, Err: err}
+		}
+		defer s.leave()
+	}
+	started := time.Now()
+	e.meter.begin()
+	ans, err := e.sender.send(ctx, batch)
+	if len(batch) == 0 || errors.Is(err, notifications.ErrClosed) {
+		e.meter.cancel()
+		return err
+	}
+	took := time.Since(started)
+	e.meter.end(took, len(batch), ans.status, err)
+	if e.opts.OnAttempt != nil {
+		e.opts.OnAttempt(e.record(ctx, started, took, ans, err))
+	}
 	return err
+}
+
+// record describes an attempt.
+func (e *Endpoint) record(ctx context.Context, started time.Time, took time.Duration, ans answer, err error) sinks.AttemptRecord {
+	a, _ := sinks.AttemptFrom(ctx)
+	r := sinks.AttemptRecord{
+		Endpoint:  e.name,
+		At:        started.UTC(),
+		Sequences: slices.Clone(a.Sequences),
+		Number:    a.Number,
+		Status:    ans.status,
+		Duration:  took,
+		Excerpt:   ans.excerpt,
+		Replay:    a.Replay,
+	}
+	if err != nil {
+		failed := asDeliveryError(err)
+		r.Fault = cmp.Or(string(failed.Fault), failed.Class.String())
+		r.Error = failed.reason()
+	}
+	return r
 }
 
 // Wants tells whether the endpoint's matcher may select ev.
@@ -119,7 +167,7 @@ func (e *Endpoint) DeliverOptions() *sinks.DeliverOptions {
 		Concurrency: e.opts.Concurrency,
 		Batch:       e.opts.Batch,
 		Policy:      e.policy,
-		OnSettle:    e.meter.settled,
+		OnSettle:    e.settled,
 	}
 	switch e.opts.Ordering {
 	case OrderEndpoint:
@@ -130,30 +178,12 @@ func (e *Endpoint) DeliverOptions() *sinks.DeliverOptions {
 	return d
 }
 
-// State says how the endpoint is.
-func (e *Endpoint) State() State {
-	e.policy.mu.Lock()
-	defer e.policy.mu.Unlock()
-	return e.policy.state
+func (e *Endpoint) settled(outcome sinks.Outcome, settled []sinks.Delivery) {
+	e.meter.settled(outcome, settled)
+	e.policy.settled(outcome, settled)
 }
 
 func (e *Endpoint) stateName() StateName { return e.State().Name }
-
-// Disable sends nothing more until Enable. What is in flight goes on; what is pending
-// stays pending. cause is shown.
-func (e *Endpoint) Disable(cause string) {
-	e.policy.mu.Lock()
-	defer e.policy.mu.Unlock()
-	e.policy.disable(cause)
-}
-
-// Enable ends what Disable, or an endpoint that said it is gone, began. It changes
-// nothing otherwise.
-func (e *Endpoint) Enable() {
-	e.policy.mu.Lock()
-	defer e.policy.mu.Unlock()
-	e.policy.enable()
-}
 
 // Shutdown closes connections and files. A later Write returns notifications.ErrClosed.
 // The metrics stay: see [Metrics.Forget].

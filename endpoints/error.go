@@ -2,6 +2,7 @@ package endpoints
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -52,6 +53,14 @@ func (e *DeliveryError) mayBlameBatch() bool {
 	return e.Status != 0 || e.Fault == FaultTimeout || e.Fault == FaultReset
 }
 
+// arrived tells whether anything came to the receiver.
+func (e *DeliveryError) arrived() bool { return e.Fault != FaultConnect && e.Fault != FaultDNS }
+
+// overloads tells whether the receiver may have got more than it can do.
+func (e *DeliveryError) overloads() bool {
+	return e.Fault == FaultTimeout || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout
+}
+
 // Unwrap returns the cause.
 func (e *DeliveryError) Unwrap() error { return e.Err }
 
@@ -83,13 +92,14 @@ const (
 	Auth                     // the endpoint's: hold until the credential is right
 	Misdirected              // the endpoint's: hold until URL or format are right
 	Untrusted                // the endpoint's: hold until its certificate is right
+	Blocked                  // the endpoint's: hold until its address may be connected to
 	Gone                     // the endpoint's, for good: disable it
 	Canceled                 // nobody's: the caller gave up
 )
 
 var classNames = [...]string{
-	"transient", "throttled", "rejected", "dropped", "aborted", "too_large", "auth", "misdirected", "untrusted", "gone",
-	"canceled",
+	"transient", "throttled", "rejected", "dropped", "aborted", "too_large", "auth", "misdirected", "untrusted",
+	"blocked", "gone", "canceled",
 }
 
 // String returns a short word for logs.
@@ -124,6 +134,7 @@ const (
 	FaultHandshake Fault = "handshake" // TLS could not be agreed on
 	FaultProxy     Fault = "proxy"     // the egress proxy refused
 	FaultProtocol  Fault = "protocol"  // the answer was not HTTP
+	FaultBlocked   Fault = "blocked"   // its address must not be connected to
 	FaultSecret    Fault = "secret"    // a secret could not be read, or is of no use
 	FaultCanceled  Fault = "canceled"  // the caller gave up
 	FaultLocal     Fault = "local"     // a built-in endpoint could not write
@@ -133,6 +144,6 @@ const (
 func Faults() []Fault {
 	return []Fault{
 		FaultTimeout, FaultConnect, FaultReset, FaultDNS, FaultTLS, FaultHandshake,
-		FaultProxy, FaultProtocol, FaultSecret, FaultCanceled, FaultLocal,
+		FaultProxy, FaultProtocol, FaultBlocked, FaultSecret, FaultCanceled, FaultLocal,
 	}
 }

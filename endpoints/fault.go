@@ -30,6 +30,7 @@ func (w *Webhook) transportError(ctx context.Context, err error) *DeliveryError 
 		verification *tls.CertificateVerificationError
 		record       tls.RecordHeaderError
 		proxy        *proxyError
+		blocked      *blockedError
 		dns          *net.DNSError
 		op           *net.OpError
 	)
@@ -53,6 +54,8 @@ func (w *Webhook) transportError(ctx context.Context, err error) *DeliveryError 
 		if proxy.status == http.StatusProxyAuthRequired {
 			e.Class = Auth
 		}
+	case errors.As(err, &blocked):
+		e.Class, e.Fault, e.Err = Blocked, FaultBlocked, blocked
 	case errors.As(err, &dns):
 		e.Fault = FaultDNS
 	case errors.As(err, &op):

@@ -41,26 +41,26 @@ func newFile(path string, o *Options) *file {
 	return &file{path: path, format: formatOf(o.Format), maxBytes: o.FileMaxBytes, keep: o.FileKeep}
 }
 
-func (l *file) send(_ context.Context, batch []*notifications.Event) (int, error) {
+func (l *file) send(_ context.Context, batch []*notifications.Event) (answer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return 0, notifications.ErrClosed
+		return answer{}, notifications.ErrClosed
 	}
 	if len(batch) == 0 {
-		return 0, nil
+		return answer{}, nil
 	}
 	l.buf = l.buf[:0]
 	for _, e := range batch {
 		l.buf = append(l.format.appendEvent(l.buf, e), '\n')
 	}
 	if err := l.append(l.buf); err != nil {
-		return 0, &DeliveryError{URL: urlFilePrefix + l.path, Class: Transient, Fault: FaultLocal, Err: err}
+		return answer{}, &DeliveryError{URL: urlFilePrefix + l.path, Class: Transient, Fault: FaultLocal, Err: err}
 	}
 	if cap(l.buf) > maxKept {
 		l.buf = nil
 	}
-	return 0, nil
+	return answer{}, nil
 }
 
 func (l *file) append(lines []byte) error {

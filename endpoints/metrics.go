@@ -2,7 +2,6 @@ package endpoints
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -182,25 +180,26 @@ func (t *meter) observeStanding(f func() standing) {
 }
 
 // begin notes that an attempt begins.
-func (t *meter) begin() time.Time {
-	if t == nil {
-		return time.Time{}
+func (t *meter) begin() {
+	if t != nil {
+		t.inflight.Inc()
 	}
-	t.inflight.Inc()
-	return time.Now()
+}
+
+// cancel notes that there was none after all.
+func (t *meter) cancel() {
+	if t != nil {
+		t.inflight.Dec()
+	}
 }
 
 // end notes how an attempt with that many events ended.
-func (t *meter) end(started time.Time, events, status int, err error) {
+func (t *meter) end(took time.Duration, events, status int, err error) {
 	if t == nil {
 		return
 	}
 	t.inflight.Dec()
-	if errors.Is(err, notifications.ErrClosed) || events == 0 {
-		return
-	}
-	now := time.Now()
-	t.attempt.Observe(now.Sub(started).Seconds())
+	t.attempt.Observe(took.Seconds())
 	code := "ok" // of an endpoint without statuses
 	switch {
 	case status != 0:
@@ -212,7 +211,7 @@ func (t *meter) end(started time.Time, events, status int, err error) {
 	t.metrics.attempts.WithLabelValues(t.name, code).Inc()
 	switch {
 	case err == nil:
-		t.lastSuccess.Set(float64(now.UnixMilli()) / 1e3)
+		t.lastSuccess.SetToCurrentTime()
 		t.successes.Add(uint64(events))
 	case status != 0:
 		t.failures.Add(uint64(events))

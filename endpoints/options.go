@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,9 +29,20 @@ type Options struct {
 	Concurrency   int           // requests in flight, 1 to 1024; 0: 8. More idle connections are not kept
 	Batch         sinks.BatchOptions
 	Retry         RetryOptions
+	MaxBlock      time.Duration // how long an event that fails may hold back later ones of its key; 0: 10 min
+	OnBlock       BlockRule     // what becomes of it then; "": BlockPark
 	Match         sinks.Matcher // what the endpoint wants; nil: everything
 	TLS           TLSOptions
 	ProxyURL      string // an egress proxy (http, https, socks5); "": the environment's HTTP_PROXY, HTTPS_PROXY and NO_PROXY
+
+	// AllowCIDRs, if there are any, are the only addresses that are connected to; those
+	// in DenyCIDRs never are, and link-local addresses and those of cloud metadata
+	// neither, whatever is allowed. They are held against what is dialled, once its name
+	// is resolved: with an egress proxy that is the proxy, and of what lies behind it only
+	// a host that is spelled as an address is checked.
+	AllowCIDRs, DenyCIDRs []netip.Prefix
+
+	Slots *Slots // bounds the requests in flight of all endpoints that have it, beside Concurrency; nil: no such bound
 
 	SuccessOn []int // further statuses that mean accepted
 	RetryOn   []int // statuses after which the batch is offered again
@@ -40,6 +53,20 @@ type Options struct {
 	Metrics *Metrics     // nil: nothing is measured
 	Console io.Writer    // where a "console:" endpoint prints; nil: os.Stdout
 
+	// OnAttempt is told of each attempt when it has ended, by whoever made it. It must
+	// return at once. The record is its own.
+	OnAttempt func(sinks.AttemptRecord)
+
+	// Restore is what OnState was told last before a restart. nil: nothing is known.
+	Restore *Snapshot
+	// OnState is told when something has changed that should outlive a restart, one call
+	// at a time. It must return soon and must not steer the endpoint.
+	OnState func(Snapshot)
+	// OnStorm is told when a receiver has begun to reject every event, or has been found
+	// to, which of the events whose dead letters were settled under this endpoint's policy
+	// should be pending again; see [StateRejecting]. It must return soon.
+	OnStorm func(sequences []uint64)
+
 	FileMaxBytes int64 // size at which a "file:" endpoint rotates; 0: 64 MiB
 	FileKeep     int   // rotated files that it keeps, 1 to 1000; 0: 8
 
@@ -48,12 +75,25 @@ type Options struct {
 
 // RetryOptions say how long to wait between attempts. An endpoint that is held is probed
 // after five times as long, at most 5 s for the first time and 5 min in the end; 15 min
-// where the fault is one that no receiver heals by itself.
+// where the fault is one that no receiver heals by itself, or has lasted for a day; 1 h
+// once it is suspended.
 type RetryOptions struct {
 	Initial       time.Duration // after the first failure; 0: 1 s. It doubles with each further one
 	Max           time.Duration // the longest, at most 24 h; 0: 60 s, or Initial if that is longer
+	MaxAge        time.Duration // after which an event is given up on, not counting the time that the endpoint is held; 0: 72 h
 	RetryAfterMax time.Duration // the longest Retry-After that is believed; 0: 1 h
 }
+
+// A BlockRule says what becomes of an event that has held back later ones for MaxBlock
+// while the endpoint takes others.
+type BlockRule string
+
+// The rules.
+const (
+	BlockPark       BlockRule = "park"        // it is put aside and tried again later, for 5 min to 12 h; later events go on
+	BlockHold       BlockRule = "hold"        // it goes on as before, until Retry.MaxAge
+	BlockDeadLetter BlockRule = "dead_letter" // it is given up on
+)
 
 // TLSOptions say whom to trust and who we are. The files are PEM and are read again when
 // they change; while a changed file cannot be read, the connections keep what they had.
@@ -91,6 +131,8 @@ const (
 	defaultRetryInitial  = time.Second
 	defaultRetryMax      = time.Minute
 	defaultRetryAfterMax = time.Hour
+	defaultMaxAge        = 72 * time.Hour
+	defaultMaxBlock      = 10 * time.Minute
 	maxRetry             = 24 * time.Hour
 	defaultFileMaxBytes  = 64 << 20
 	defaultFileKeep      = 8
@@ -109,9 +151,13 @@ func (o *Options) withDefaults() *Options {
 	setDefault(&c.Retry.Initial, defaultRetryInitial)
 	setDefault(&c.Retry.Max, max(defaultRetryMax, c.Retry.Initial))
 	setDefault(&c.Retry.RetryAfterMax, defaultRetryAfterMax)
+	setDefault(&c.Retry.MaxAge, defaultMaxAge)
+	setDefault(&c.MaxBlock, defaultMaxBlock)
+	setDefault(&c.OnBlock, BlockPark)
 	setDefault(&c.FileMaxBytes, int64(defaultFileMaxBytes))
 	setDefault(&c.FileKeep, defaultFileKeep)
 	c.Headers = c.Headers.Clone()
+	c.AllowCIDRs, c.DenyCIDRs = slices.Clone(c.AllowCIDRs), slices.Clone(c.DenyCIDRs)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -147,6 +193,11 @@ func (o *Options) validate(p *problems) {
 	default:
 		p.add("ordering", "%q is not one of repository, endpoint, none", string(o.Ordering))
 	}
+	switch o.OnBlock {
+	case BlockPark, BlockHold, BlockDeadLetter:
+	default:
+		p.add("on_block", "%q is not one of park, hold, dead_letter", string(o.OnBlock))
+	}
 	if o.Retry.Max > maxRetry {
 		p.add("retry.max", "%s is more than %s", o.Retry.Max, maxRetry)
 	}
@@ -162,6 +213,8 @@ func (o *Options) validate(p *problems) {
 		{"retry.initial", o.Retry.Initial, time.Millisecond},
 		{"retry.max", o.Retry.Max, o.Retry.Initial},
 		{"retry.retry_after_max", o.Retry.RetryAfterMax, time.Second},
+		{"retry.max_age", o.Retry.MaxAge, time.Millisecond},
+		{"max_block", o.MaxBlock, time.Millisecond},
 		{"batch.linger", o.Batch.Linger, 0},
 	} {
 		if d.value < d.least {
@@ -197,7 +250,21 @@ func (o *Options) validateWebhook(p *problems) {
 			p.add("proxy_url", "not an http, https or socks5 URL")
 		}
 	}
+	validatePrefixes(p, "allow_cidrs", o.AllowCIDRs)
+	validatePrefixes(p, "deny_cidrs", o.DenyCIDRs)
 	o.TLS.validate(p)
+}
+
+// validatePrefixes refuses what would match nothing: addresses are compared unmapped.
+func validatePrefixes(p *problems, option string, prefixes []netip.Prefix) {
+	for _, prefix := range prefixes {
+		switch {
+		case !prefix.IsValid():
+			p.add(option, "not a range of addresses")
+		case prefix.Addr().Is4In6():
+			p.add(option, "%s: spell it as an IPv4 range", prefix)
+		}
+	}
 }
 
 func (o *Options) validateStatuses(p *problems) {
@@ -238,7 +305,7 @@ func isProxyScheme(s string) bool {
 func ownHeader(canonical string) bool {
 	switch canonical {
 	case "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade",
-		headerAttempt, headerSequence, headerOutOfOrder, headerReplay:
+		headerAttempt, headerSequence, headerOutOfOrder, headerReplay, headerTest:
 		return true
 	}
 	return false

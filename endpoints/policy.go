@@ -14,57 +14,62 @@ import (
 const (
 	secondTry       = 10 * time.Second // after which an event that was rejected is offered once more
 	defaultThrottle = 30 * time.Second // the pause after a 429 that names none
-	downAfter       = 5                // failures in a row after which an endpoint is down
-	pollDisabled    = time.Second      // how soon an Enable is noticed
-
-	// A held endpoint is probed with its next batch. The first probe is soon, because
-	// most holds end with somebody's quick fix. Where retries are set to be quicker than
-	// by default, so are probes: see newPolicy.
-	firstProbe     = 5 * time.Second
-	maxProbeDown   = 5 * time.Minute
-	maxProbeFaulty = 15 * time.Minute
+	pollHeld        = time.Second      // how soon a Resume or Enable is noticed
 )
 
 // A policy is the [sinks.Policy] of one endpoint, shared by all that deliver to it. It
-// holds the endpoint, not each event, when the fault is the endpoint's.
+// holds the endpoint, not each event, when the fault is the endpoint's. What is counted
+// for that is in parts of its own, which know nothing of each other: breaker, limiter,
+// storm, schedule and [Failing].
 type policy struct {
-	concurrency int
-	backoff     sinks.Backoff // of a batch
-	down        sinks.Backoff // of probes
-	faulty      sinks.Backoff // of probes of what no receiver heals by itself
-	log         *slog.Logger
+	schedule schedule
+	onBlock  BlockRule
+	maxAge   time.Duration
+	onState  func(Snapshot)
+	onStorm  func([]uint64)
+	log      *slog.Logger
 
-	mu       sync.Mutex
-	state    State
-	failures int       // of the endpoint, in a row
-	probes   int       // hold periods in a row, in this state
-	heldAt   time.Time // when the last one began; zero if not held
-	disabled bool
+	telling sync.Mutex // held while onState is told
+
+	mu      sync.Mutex
+	s       Snapshot
+	heldAt  time.Time // when the present hold began, or its last probe failed; zero if not held
+	breaker breaker
+	limiter limiter
+	storm   storm
+	changed bool     // onState is to be told
+	revive  []uint64 // onStorm is to be told
 }
 
 func newPolicy(o *Options, log *slog.Logger) *policy {
-	return &policy{
-		concurrency: o.Concurrency,
-		backoff:     sinks.Backoff{Initial: o.Retry.Initial, Max: o.Retry.Max},
-		down:        sinks.Backoff{Initial: min(5*o.Retry.Initial, firstProbe), Max: min(5*o.Retry.Max, maxProbeDown)},
-		faulty:      sinks.Backoff{Initial: min(5*o.Retry.Initial, firstProbe), Max: min(15*o.Retry.Max, maxProbeFaulty)},
-		log:         log,
-		state:       State{Name: StateOK},
+	p := &policy{
+		schedule: newSchedule(o),
+		onBlock:  o.OnBlock,
+		maxAge:   o.Retry.MaxAge,
+		onState:  o.OnState,
+		onStorm:  o.OnStorm,
+		log:      log,
+		s:        Snapshot{Found: State{Name: StateOK}},
+		limiter:  newLimiter(o.Concurrency),
 	}
+	if o.Restore != nil {
+		p.restore(*o.Restore, time.Now())
+	}
+	return p
 }
 
-// Admit lets one batch through as a probe when a hold is over, and all of them once the
-// endpoint has answered it.
+// Admit lets one batch through as a probe when a hold is over, and as many as the limiter
+// says once the endpoint has answered it.
 func (p *policy) Admit(now time.Time) (inFlight int, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.disabled:
-		return 0, pollDisabled
+	case p.s.Disabled != nil || p.s.Paused != nil:
+		return 0, pollHeld
 	case !p.held():
-		return p.concurrency, 0
-	case now.Before(p.state.Until):
-		return 0, p.state.Until.Sub(now)
+		return p.limiter.limit, 0
+	case now.Before(p.s.Found.Until):
+		return 0, min(p.s.Found.Until.Sub(now), pollHeld)
 	default:
 		return 1, 0
 	}
@@ -73,59 +78,75 @@ func (p *policy) Admit(now time.Time) (inFlight int, wait time.Duration) {
 // Judge is the table of verdicts.
 func (p *policy) Judge(a *sinks.Attempt, err error) sinks.Verdict {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
+	now := time.Now()
+	if a.Number > 1 {
+		p.s.Retried++
+	}
 	if err == nil {
-		p.answered(a)
+		p.accepted(a, now)
 		return sinks.Verdict{Action: sinks.Done}
 	}
 	if errors.Is(err, notifications.ErrClosed) {
 		return sinks.Verdict{Action: sinks.Stop}
 	}
 	e := asDeliveryError(err)
-	switch e.Class {
-	case Canceled:
+	if e.Class == Canceled {
 		return sinks.Verdict{Action: sinks.Hold}
+	}
+	p.s.LastError, p.s.LastErrorAt = e.reason(), now
+	switch e.Class {
 	case Rejected:
-		p.answered(a)
-		return reject(a, err, e)
+		return p.reject(a, err, e, now)
 	case Dropped:
-		p.answered(a)
+		p.works(a, e, now)
 		return bury(a, sinks.DeadRejected, err, e)
 	case Aborted:
-		p.answered(a)
+		p.works(a, e, now)
 		return bury(a, sinks.DeadAborted, err, e)
 	case TooLarge:
-		p.answered(a)
+		p.works(a, e, now)
 		if a.Events > 1 {
 			return sinks.Verdict{Action: sinks.Split, MaxBytes: max(a.Bytes/2, 1)}
 		}
 		return bury(a, sinks.DeadTooLarge, err, e)
 	case Throttled:
-		return p.throttle(a, e)
+		return p.throttle(a, e, now)
 	case Auth:
-		return p.hold(a, StateAuth, e, p.faulty)
+		return p.hold(a, StateAuth, e, now)
 	case Misdirected:
-		return p.hold(a, StateMisdirected, e, p.faulty)
+		return p.hold(a, StateMisdirected, e, now)
 	case Untrusted:
-		return p.hold(a, StateTLS, e, p.faulty)
+		return p.hold(a, StateTLS, e, now)
+	case Blocked:
+		return p.hold(a, StateBlocked, e, now)
 	case Gone:
-		p.disable(e.reason())
+		p.order(&p.s.Disabled, StateDisabled, e.reason(), now)
 		return sinks.Verdict{Action: sinks.Hold}
 	default:
-		return p.retry(a, e)
+		return p.retry(a, err, e, now)
 	}
 }
 
 // reject gives an event another chance before it becomes a dead letter: a receiver in
-// the middle of a deployment rejects what it takes a moment later.
-func reject(a *sinks.Attempt, err error, e *DeliveryError) sinks.Verdict {
-	if a.Events > 1 {
+// the middle of a deployment rejects what it takes a moment later. In a storm nothing
+// becomes one, unless the storm lasts longer than any event is to wait.
+func (p *policy) reject(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
+	first := a.Previous == nil || asDeliveryError(a.Previous).Class != Rejected
+	if a.Events == 1 && p.storm.rejected(a.First, first, a.FirstTried, now) {
+		p.revive = p.storm.streak()
+	}
+	p.works(a, e, now)
+	switch {
+	case a.Events > 1:
 		return sinks.Verdict{Action: sinks.Split}
-	}
-	if a.Previous == nil || asDeliveryError(a.Previous).Class != Rejected {
+	case p.storm.raging() && now.Sub(p.storm.since) < p.maxAge:
+		return sinks.Verdict{Action: sinks.Hold}
+	case first:
 		return sinks.Verdict{Action: sinks.Retry, After: secondTry}
+	default:
+		return bury(a, sinks.DeadRejected, err, e)
 	}
-	return bury(a, sinks.DeadRejected, err, e)
 }
 
 func bury(a *sinks.Attempt, reason sinks.DeadReason, err error, e *DeliveryError) sinks.Verdict {
@@ -137,107 +158,65 @@ func bury(a *sinks.Attempt, reason sinks.DeadReason, err error, e *DeliveryError
 	}}
 }
 
-// answered notes that the endpoint does its work. What was sent before a hold began says
-// nothing about what comes after.
-func (p *policy) answered(a *sinks.Attempt) {
-	if p.outdated(a) {
-		return
-	}
-	p.failures, p.probes, p.heldAt = 0, 0, time.Time{}
-	p.become(StateOK, "", time.Time{})
-}
-
-func (p *policy) outdated(a *sinks.Attempt) bool {
-	return p.held() && a.Started.Before(p.heldAt)
-}
-
 // retry lets the batch wait for itself, and holds the endpoint once it is plain that no
 // other batch fares better.
-func (p *policy) retry(a *sinks.Attempt, e *DeliveryError) sinks.Verdict {
+func (p *policy) retry(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
+	if e.overloads() {
+		p.limiter.overloaded(a.Started, now)
+	}
 	if e.Status == http.StatusConflict {
-		p.answered(a) // it works, and is busy with this very event
-	} else if p.failures++; p.held() || p.failures >= downAfter {
-		return p.hold(a, StateDown, e, p.down)
+		p.works(a, e, now) // it works, and is busy with this very event
+	} else if p.held() || p.breaker.note(now, true) {
+		return p.hold(a, StateDown, e, now)
 	}
-	if !p.held() {
-		p.become(StateRetrying, e.reason(), time.Time{})
+	if !p.held() && !p.outdated(a) {
+		p.become(StateRetrying, e.reason(), time.Time{}, now)
 	}
-	return sinks.Verdict{Action: sinks.Retry, After: max(p.backoff.Delay(a.Number), e.RetryAfter())}
+	return p.wait(a, err, e, now)
 }
 
-func (p *policy) held() bool { return !p.heldAt.IsZero() }
-
-// hold sends nothing for a while, then one batch as a probe.
-func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, probes sinks.Backoff) sinks.Verdict {
-	if !p.outdated(a) {
-		if p.state.Name != name {
-			p.probes = 0
-		}
-		p.probes++
-		p.holdFor(max(probes.Delay(p.probes), e.RetryAfter()), name, e)
+// wait is for a batch that fails although the endpoint takes others: it waits in its
+// lane for some time, then as BlockRule says, and not for ever.
+func (p *policy) wait(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
+	age := time.Duration(0)
+	if !a.FirstTried.IsZero() {
+		age = now.Sub(a.FirstTried) - a.Held
 	}
-	if e.mayBlameBatch() {
-		// Retry lets batches take turns at being the probe, so that one which only seems
-		// to be the endpoint's trouble cannot hold up the others for good.
-		return sinks.Verdict{Action: sinks.Retry}
+	if age >= p.maxAge {
+		return bury(a, sinks.DeadExpired, err, e)
 	}
-	return sinks.Verdict{Action: sinks.Hold}
-}
-
-// throttle pauses the endpoint for as long as it asks, and longer if another of the
-// requests in flight is asked for more.
-func (p *policy) throttle(a *sinks.Attempt, e *DeliveryError) sinks.Verdict {
-	wait := e.RetryAfter()
-	if wait == 0 {
-		wait = defaultThrottle
-	}
-	if !p.outdated(a) || time.Now().Add(wait).After(p.state.Until) {
-		p.holdFor(wait, StateThrottled, e)
-	}
-	return sinks.Verdict{Action: sinks.Hold}
-}
-
-func (p *policy) holdFor(d time.Duration, name StateName, e *DeliveryError) {
-	p.heldAt = time.Now()
-	p.become(name, e.reason(), p.heldAt.Add(d))
-}
-
-// become notes the state and logs a change of it once.
-func (p *policy) become(name StateName, cause string, until time.Time) {
-	if p.disabled {
-		return
-	}
-	before := p.state.Name
-	p.state.Cause, p.state.Until = cause, until
-	if name == before {
-		return
-	}
-	p.state.Name, p.state.Since = name, time.Now()
+	delay, asked := p.schedule.batch.Delay(a.Number), e.RetryAfter()
+	left := p.schedule.maxBlock - age
+	inLane := sinks.Verdict{Action: sinks.Retry, After: max(min(delay, max(left, 0)), asked)}
 	switch {
-	case passing(before) && passing(name):
-		p.log.Debug("endpoint changed its state", slog.String("state", string(name)), slog.String("cause", cause))
-	case name == StateOK:
-		p.log.Info("endpoint is well again", slog.String("was", string(before)))
+	case p.onBlock == BlockHold:
+		return sinks.Verdict{Action: sinks.Retry, After: max(delay, asked)}
+	case a.OutOfOrder && p.onBlock == BlockPark: // later ones have gone on: no need to hold them back again
+	case left > asked:
+		return inLane
+	}
+	switch {
+	case a.Events > 1: // one of them may be to blame
+		return sinks.Verdict{Action: sinks.Split}
+	case p.onBlock == BlockDeadLetter:
+		return bury(a, sinks.DeadExpired, err, e)
 	default:
-		p.log.Warn("endpoint changed its state", slog.String("state", string(name)), slog.String("was", string(before)), slog.String("cause", cause))
+		return sinks.Verdict{Action: sinks.Park, After: max(p.schedule.parked(age), asked)}
 	}
 }
 
-// passing tells whether a state may change with every event.
-func passing(n StateName) bool { return n == StateOK || n == StateRetrying }
-
-func (p *policy) disable(cause string) {
-	p.become(StateDisabled, cause, time.Time{})
-	p.disabled = true
-}
-
-func (p *policy) enable() {
-	if !p.disabled {
+// settled notes what has become a dead letter.
+func (p *policy) settled(outcome sinks.Outcome, settled []sinks.Delivery) {
+	if outcome != sinks.DeadLettered {
 		return
 	}
-	p.disabled = false
-	p.failures, p.probes, p.heldAt = 0, 0, time.Time{}
-	p.become(StateOK, "", time.Time{})
+	p.mu.Lock()
+	defer p.unlock()
+	for i := range settled {
+		if p.storm.buried(settled[i].Sequence) {
+			p.revive = append(p.revive, settled[i].Sequence)
+		}
+	}
 }
 
 // asDeliveryError makes one of any error.

@@ -23,16 +23,16 @@ func judgeStatus(t *testing.T, status, events int, previous error, header http.H
 	t.Helper()
 	p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
 	a := &sinks.Attempt{Number: 1, Events: events, Bytes: 4000, Started: time.Now(), Previous: previous}
-	v := p.Judge(a, answer(new(statusRule), status, header))
-	held := !passing(p.state.Name)
+	v := p.Judge(a, answerOf(new(statusRule), status, header))
+	held := !passing(p.shown().Name)
 	if inFlight, _ := p.Admit(time.Now()); (inFlight == 0) != held {
-		t.Errorf("%d: Admit = %d in state %q", status, inFlight, p.state.Name)
+		t.Errorf("%d: Admit = %d in state %q", status, inFlight, p.shown().Name)
 	}
-	return v, p.state
+	return v, p.shown()
 }
 
-// answer is the error that an answer becomes.
-func answer(rule *statusRule, status int, header http.Header) error {
+// answerOf is the error that an answer becomes.
+func answerOf(rule *statusRule, status int, header http.Header) error {
 	wait, asked := retryAfter(header, time.Now(), time.Hour)
 	class, ok := rule.answerClass(status, header, asked)
 	if ok {
@@ -89,7 +89,7 @@ func TestVerdicts(t *testing.T) {
 		if batch, _ := judgeStatus(t, status, 2, nil, nil); batch.Action != w.batch {
 			t.Errorf("%d to a batch: %v, want %v", status, batch.Action, w.batch)
 		}
-		second, _ := judgeStatus(t, status, 1, answer(new(statusRule), status, nil), nil)
+		second, _ := judgeStatus(t, status, 1, answerOf(new(statusRule), status, nil), nil)
 		if second.Action != w.second {
 			t.Errorf("%d again: %v, want %v", status, second.Action, w.second)
 		}
@@ -142,15 +142,15 @@ func TestOverriddenStatuses(t *testing.T) {
 	rule := &statusRule{successOn: []int{409}, retryOn: []int{400, 204}, dropOn: []int{422, 500}}
 	for status, want := range map[int]Class{400: Transient, 204: Transient, 422: Dropped, 500: Dropped, 401: Auth} {
 		var e *DeliveryError
-		if err := answer(rule, status, nil); !errors.As(err, &e) || e.Class != want {
+		if err := answerOf(rule, status, nil); !errors.As(err, &e) || e.Class != want {
 			t.Errorf("%d: %v, want class %v", status, err, want)
 		}
 	}
-	if err := answer(rule, 409, nil); err != nil {
+	if err := answerOf(rule, 409, nil); err != nil {
 		t.Errorf("409 = %v, want accepted", err)
 	}
 	p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
-	v := p.Judge(&sinks.Attempt{Number: 1, Events: 1}, answer(rule, 422, nil))
+	v := p.Judge(&sinks.Attempt{Number: 1, Events: 1}, answerOf(rule, 422, nil))
 	if v.Action != sinks.Dead || v.Dead.Reason != sinks.DeadRejected {
 		t.Errorf("drop_on: %+v, want a dead letter at once", v)
 	}
@@ -196,24 +196,30 @@ func (b *policyBench) attempt(number int, err error) sinks.Verdict {
 	return b.Judge(a, err)
 }
 
-// probe waits until the policy lets one batch through, and returns how long that was.
+// probe waits until the policy lets one batch through, as Deliver does, and returns how
+// long that was.
 func (b *policyBench) probe() time.Duration {
 	b.t.Helper()
-	inFlight, wait := b.Admit(time.Now())
-	if inFlight != 0 || wait <= 0 {
-		b.t.Fatalf("Admit = %d, %v, want a hold", inFlight, wait)
+	began := time.Now()
+	for {
+		inFlight, wait := b.Admit(time.Now())
+		if inFlight > 0 {
+			if inFlight > 1 || time.Since(began) == 0 {
+				b.t.Fatalf("Admit = %d after %v, want a hold and then one probe", inFlight, time.Since(began))
+			}
+			return time.Since(began)
+		}
+		if wait <= 0 || wait > pollHeld {
+			b.t.Fatalf("Admit = 0, %v, want to be asked again within %v", wait, pollHeld)
+		}
+		time.Sleep(wait)
 	}
-	time.Sleep(wait)
-	if inFlight, _ := b.Admit(time.Now()); inFlight != 1 {
-		b.t.Fatalf("Admit after the hold = %d, want one probe", inFlight)
-	}
-	return wait
 }
 
 func (b *policyBench) mustBe(name StateName) {
 	b.t.Helper()
-	if b.state.Name != name {
-		b.t.Fatalf("state %q, want %q", b.state.Name, name)
+	if b.shown().Name != name {
+		b.t.Fatalf("state %q, want %q", b.shown().Name, name)
 	}
 }
 
@@ -225,13 +231,13 @@ var (
 func TestAnEndpointThatIsDownIsHeldAndProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPolicyBench(t)
-		for n := 1; n < downAfter; n++ {
+		for n := 1; n < breakerRow; n++ {
 			if v := b.attempt(n, unavailable); v.Action != sinks.Retry {
 				t.Fatalf("failure %d: %v, want a retry", n, v.Action)
 			}
 			b.mustBe(StateRetrying)
 		}
-		b.attempt(downAfter, unavailable)
+		b.attempt(breakerRow, unavailable)
 		b.mustBe(StateDown)
 
 		for _, most := range []time.Duration{5, 10, 20, 40, 80, 160, 300, 300} {
@@ -245,8 +251,11 @@ func TestAnEndpointThatIsDownIsHeldAndProbed(t *testing.T) {
 		b.probe()
 		b.attempt(1, nil)
 		b.mustBe(StateOK)
-		if inFlight, _ := b.Admit(time.Now()); inFlight != defaultConcurrency {
-			t.Errorf("Admit once it is well = %d, want %d", inFlight, defaultConcurrency)
+		for _, want := range []int{2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 8, 8} {
+			if inFlight, _ := b.Admit(time.Now()); inFlight != want {
+				t.Errorf("Admit once it is well = %d, want %d", inFlight, want)
+			}
+			b.attempt(1, nil)
 		}
 		if got := strings.Count(b.log.String(), "\n"); got != 2 {
 			t.Errorf("%d log lines, want one for down and one for ok:\n%s", got, b.log.String())
@@ -271,11 +280,13 @@ func TestSuccessInBetweenKeepsAnEndpointUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPolicyBench(t)
 		for n := range 50 {
+			if n%4 == 0 { // five succeed, and four in a row fail
+				for range 5 {
+					b.attempt(1, nil)
+				}
+			}
 			if v := b.attempt(n+1, unavailable); v.Action != sinks.Retry {
 				t.Fatalf("failure %d: %v, want a retry", n+1, v.Action)
-			}
-			if n%3 == 0 {
-				b.attempt(1, nil)
 			}
 		}
 		if b.log.Len() != 0 {
@@ -308,6 +319,7 @@ func TestBackoffGrowsToItsBound(t *testing.T) {
 		b := newPolicyBench(t)
 		for n := 1; n <= 100; n++ {
 			v := b.attempt(n, unavailable)
+			b.attempt(1, nil)
 			b.attempt(1, nil)
 			most := min(time.Second<<min(n-1, 10), time.Minute)
 			if v.After < most/2 || v.After > most {
@@ -358,8 +370,8 @@ func TestAuthIsProbedSoonAndThenSlowly(t *testing.T) {
 			b.attempt(1, forbidden)
 			longest = max(longest, b.probe())
 		}
-		if longest > maxProbeFaulty || longest < maxProbeFaulty/2 {
-			t.Errorf("longest wait for a probe %v, want up to %v", longest, maxProbeFaulty)
+		if longest > maxProbeLong || longest < maxProbeLong/2 {
+			t.Errorf("longest wait for a probe %v, want up to %v", longest, maxProbeLong)
 		}
 		b.attempt(1, unavailable) // another fault: its probes begin anew
 		b.mustBe(StateDown)
@@ -375,8 +387,8 @@ func TestDisabledUntilEnabled(t *testing.T) {
 		late := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
 		b.attempt(1, &DeliveryError{URL: "http://receiver.example", Class: Gone, Status: 410})
 		b.mustBe(StateDisabled)
-		if b.state.Cause != "answered 410 Gone" {
-			t.Errorf("cause %q", b.state.Cause)
+		if b.shown().Cause != "answered 410 Gone" {
+			t.Errorf("cause %q", b.shown().Cause)
 		}
 		b.Judge(late, nil)
 		b.Judge(late, unavailable)
@@ -432,7 +444,7 @@ func TestOneBatchDoesNotHoldUpTheOthers(t *testing.T) {
 			if err := engine.Write(ctx, events[1:]); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2*maxProbeFaulty + time.Minute) // a probe by each
+			time.Sleep(2*maxProbeLong + time.Minute) // a probe by each
 			if received.Len() != 50 {
 				t.Errorf("%v: %d of 50 other events delivered", fault, received.Len())
 			}

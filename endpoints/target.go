@@ -120,7 +120,8 @@ func (t *target) newRequest(ctx context.Context, authorization string, body []by
 // expect repeats anyway.
 func requestHeader(ctx context.Context, base http.Header, authorization string) http.Header {
 	a, attempted := sinks.AttemptFrom(ctx)
-	if !attempted && authorization == "" {
+	ping := !attempted && isPing(ctx)
+	if !attempted && !ping && authorization == "" {
 		return base
 	}
 	h := maps.Clone(base)
@@ -131,6 +132,9 @@ func requestHeader(ctx context.Context, base http.Header, authorization string) 
 	}
 	if authorization != "" {
 		set("Authorization", authorization)
+	}
+	if ping {
+		set(headerTest, "true")
 	}
 	if !attempted {
 		return h

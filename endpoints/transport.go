@@ -28,11 +28,12 @@ func newTransport(o *Options, conf *tls.Config) *http.Transport {
 			proxy = http.ProxyURL(u)
 		}
 	}
+	g := guard{allow: o.AllowCIDRs, deny: o.DenyCIDRs}
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	t := &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout, Control: g.control}).DialContext,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    handshakeTimeout,
 		DisableCompression:     true, // answers are thrown away

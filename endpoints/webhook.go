@@ -31,6 +31,7 @@ type Webhook struct {
 	opts    *Options
 	format  format
 	carrier *carrier
+	guard   guard
 	rule    statusRule
 	target  atomic.Pointer[target]
 	secrets []string // of static headers, to blot out of what receivers echo
@@ -53,6 +54,7 @@ func newWebhook(rawURL string, o *Options, p problems) (*Webhook, error) {
 	w := &Webhook{
 		opts:   o,
 		format: formatOf(o.Format),
+		guard:  guard{allow: o.AllowCIDRs, deny: o.DenyCIDRs},
 		rule:   statusRule{successOn: o.SuccessOn, retryOn: o.RetryOn, dropOn: o.DropOn},
 	}
 	switch {
@@ -86,48 +88,78 @@ func (w *Webhook) Write(ctx context.Context, batch []*notifications.Event) error
 	return err
 }
 
-// send is Write that tells the status, too; 0 without an answer.
-func (w *Webhook) send(ctx context.Context, batch []*notifications.Event) (status int, err error) {
+// send is Write that tells the answer, too. A request that was refused because of a
+// credential which has changed meanwhile is made once more.
+func (w *Webhook) send(ctx context.Context, batch []*notifications.Event) (answer, error) {
 	if w.closed.Load() {
-		return 0, notifications.ErrClosed
+		return answer{}, notifications.ErrClosed
 	}
 	if len(batch) == 0 {
-		return 0, nil
+		return answer{}, nil
 	}
+	used, err := w.credentials()
+	if err != nil {
+		return answer{}, err
+	}
+	ans, err := w.post(ctx, batch, used)
+	if ans.status == http.StatusUnauthorized || ans.status == http.StatusForbidden {
+		if now, rerr := w.credentials(); rerr == nil && now != used {
+			return w.post(ctx, batch, now)
+		}
+	}
+	return ans, err
+}
+
+// credentials are what of a request may change from one to the next.
+type credentials struct {
+	target        *target
+	authorization string
+}
+
+// credentials reads the secrets. Errors: *DeliveryError.
+func (w *Webhook) credentials() (credentials, error) {
 	t, err := w.currentTarget()
 	if err != nil {
-		return 0, w.secretError(Misdirected, fmt.Errorf("reading the URL: %w", err))
+		return credentials{}, w.secretError(Misdirected, fmt.Errorf("reading the URL: %w", err))
 	}
 	authorization, err := w.authorization()
 	if err != nil {
-		return 0, w.secretError(Auth, fmt.Errorf("reading the authorization: %w", err))
+		return credentials{}, w.secretError(Auth, fmt.Errorf("reading the authorization: %w", err))
 	}
+	return credentials{t, authorization}, nil
+}
 
+// post makes one request.
+func (w *Webhook) post(ctx context.Context, batch []*notifications.Event, c credentials) (answer, error) {
+	if err := w.guard.checkLiteral(c.target.request.URL.Hostname()); err != nil {
+		return answer{}, w.transportError(ctx, err)
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, w.opts.Timeout, errTimeout)
 	defer cancel()
 	body := w.format.appendBatch(make([]byte, 0, len(batch)*usualSize), batch)
 	// RoundTrip, not Client.Do: no redirects, no cookies, no URL in errors.
-	resp, err := w.carrier.current().RoundTrip(t.newRequest(bounded, authorization, body))
+	resp, err := w.carrier.current().RoundTrip(c.target.newRequest(bounded, c.authorization, body))
 	if err == nil && resp.StatusCode < 100 { // which net/http lets pass
 		resp.Body.Close()
 		err = errProtocol
 	}
 	if err != nil {
-		return 0, w.transportError(ctx, err)
+		return answer{}, w.transportError(ctx, err)
 	}
 	if resp.Body != http.NoBody {
 		defer time.AfterFunc(maxDrainTime, cancel).Stop()
 	}
-	err = w.judge(resp, t, authorization)
+	ans, err := w.judge(resp, c, w.opts.OnAttempt != nil || isPing(ctx))
 	if w.closed.Load() {
 		w.carrier.shutdown() // the connection has become idle after Shutdown
 	}
-	return resp.StatusCode, err
+	return ans, err
 }
 
 // judge turns an answer into nil or an error and is done with it. The status says it
-// all: what becomes of the body decides only about the connection.
-func (w *Webhook) judge(resp *http.Response, t *target, authorization string) error {
+// all: what becomes of the body decides only about the connection. keep asks for the
+// beginning of the body of an answer that accepts, too.
+func (w *Webhook) judge(resp *http.Response, c credentials, keep bool) (answer, error) {
 	defer resp.Body.Close()
 	body := io.Reader(resp.Body)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
@@ -135,27 +167,29 @@ func (w *Webhook) judge(resp *http.Response, t *target, authorization string) er
 	}
 	wait, asked := retryAfter(resp.Header, time.Now(), w.opts.Retry.RetryAfterMax)
 	class, ok := w.rule.answerClass(resp.StatusCode, resp.Header, asked)
-	if ok {
-		_, _ = io.CopyN(io.Discard, body, maxDrained)
-		return nil
+	ans := answer{status: resp.StatusCode}
+	if (!ok || keep) && body != http.NoBody {
+		ans.excerpt = w.excerpt(body, c)
 	}
-	excerpt := w.excerpt(body, t, authorization)
 	_, _ = io.CopyN(io.Discard, body, maxDrained)
-	return &DeliveryError{
-		URL:      t.shown,
+	if ok {
+		return ans, nil
+	}
+	return ans, &DeliveryError{
+		URL:      c.target.shown,
 		Class:    class,
 		Status:   resp.StatusCode,
-		Location: t.location(resp),
-		Excerpt:  excerpt,
+		Location: c.target.location(resp),
+		Excerpt:  ans.excerpt,
 		wait:     wait,
 	}
 }
 
 // excerpt reads the beginning of a body and blots out what a receiver may have echoed.
-func (w *Webhook) excerpt(body io.Reader, t *target, authorization string) []byte {
+func (w *Webhook) excerpt(body io.Reader, c credentials) []byte {
 	begin := make([]byte, 2*sinks.MaxExcerpt)
 	n, _ := io.ReadFull(body, begin) // what came before an error is worth having
-	begin = blot(begin[:n], slices.Concat(w.secrets, t.secrets, []string{authorization}))
+	begin = blot(begin[:n], slices.Concat(w.secrets, c.target.secrets, []string{c.authorization}))
 	return begin[:min(len(begin), sinks.MaxExcerpt)]
 }
 

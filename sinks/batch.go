@@ -29,7 +29,7 @@ func (b *batch) freeze(replay string, now time.Time) {
 	b.events = b.events[:0]
 	first, last := b.items[0], b.items[len(b.items)-1]
 	b.attempt = Attempt{
-		Events: len(b.items), First: first.Sequence, Last: last.Sequence,
+		Events: len(b.items), First: first.Sequence, Last: last.Sequence, Sequences: b.attempt.Sequences[:0],
 		Stored: first.Stored, Replay: replay,
 		FirstTried: b.past.first, Held: b.past.held,
 	}
@@ -38,6 +38,7 @@ func (b *batch) freeze(replay string, now time.Time) {
 	}
 	for _, it := range b.items {
 		b.events = append(b.events, it.Event)
+		b.attempt.Sequences = append(b.attempt.Sequences, it.Sequence)
 		b.attempt.Bytes += it.Size
 		b.attempt.OutOfOrder = b.attempt.OutOfOrder || it.Parked
 	}

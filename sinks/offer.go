@@ -94,7 +94,7 @@ func (c *courier) newBatch() *batch {
 func (c *courier) recycle(b *batch) {
 	clear(b.items)
 	clear(b.events)
-	*b = batch{items: b.items[:0], events: b.events[:0]}
+	*b = batch{items: b.items[:0], events: b.events[:0], attempt: Attempt{Sequences: b.attempt.Sequences[:0]}}
 	if len(c.free) < 2*c.opts.Concurrency {
 		c.free = append(c.free, b)
 	}

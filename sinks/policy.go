@@ -51,6 +51,7 @@ type Attempt struct {
 	Bytes      int           // of the events' wire form
 	First      uint64        // sequence of the first event
 	Last       uint64        // sequence of the last event
+	Sequences  []uint64      // of all events, increasing; the next attempts with other batches may change it
 	Stored     time.Time     // when the first event was stored
 	Started    time.Time     // when this attempt began
 	FirstTried time.Time     // when the batch was offered first; of a part of a split one, when the whole was
