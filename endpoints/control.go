@@ -1,5 +1,7 @@
 package endpoints
 
+import "time"
+
 // State says how the endpoint is.
 func (e *Endpoint) State() State {
 	s := e.Snapshot()
@@ -25,3 +27,10 @@ func (e *Endpoint) Enable() { e.policy.enable() }
 
 // InFlight is how many requests are in flight.
 func (e *Endpoint) InFlight() int { return e.slots.InFlight() }
+
+// Restore is Options.Restore for an endpoint that is made already, and not at work yet.
+func (e *Endpoint) Restore(s Snapshot) {
+	e.policy.mu.Lock()
+	defer e.policy.mu.Unlock()
+	e.policy.restore(s, time.Now())
+}
