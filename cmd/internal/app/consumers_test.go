@@ -201,7 +201,7 @@ func TestReloadOfStuckEndpoints(t *testing.T) {
 	const count = 5
 	for i := range count {
 		name := fmt.Sprintf("endpoint-%d", i)
-		before += endpoint(name, stuck.url, `timeout = "1h"`)
+		before += endpoint(name, stuck.url, `timeout = "10m"`)
 		after += endpoint(name, healthy.URL, "")
 	}
 	a := startApp(t, load(t, dir, before))

@@ -74,7 +74,9 @@ const deliverAgain = 5 * time.Second
 func (d *delivery) run(ctx context.Context, drain time.Duration) {
 	defer close(d.done)
 	opts := d.endpoint.DeliverOptions()
-	opts.Drain = drain
+	if opts.Drain = drain; drain == 0 {
+		opts.Drain = -1 // Deliver takes 0 for its default
+	}
 	for {
 		err := d.deliver(ctx, opts)
 		if err == nil || ctx.Err() != nil {
