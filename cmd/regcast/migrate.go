@@ -80,6 +80,12 @@ type starterHeader struct {
 // who writes 500.
 const leastDuration = time.Millisecond
 
+// What the configuration takes at most.
+const (
+	mostTimeout = 10 * time.Minute
+	mostRetry   = 24 * time.Hour
+)
+
 var quotedValue = regexp.MustCompile("`.*`")
 
 // migrate turns the notifications of distribution's configuration into a starter. What
@@ -123,10 +129,19 @@ func (from *registryEndpoint) migrate(names map[string]bool) (starterEndpoint, e
 	if e.Name != from.Name {
 		e.note("The registry calls it %q; a name here has a-z, 0-9 and - alone.", from.Name)
 	}
-	if err := e.target(from.URL); err != nil {
+	user, err := e.target(from.URL)
+	if err != nil {
 		return e, err
 	}
 	e.headers(from.Headers)
+	switch {
+	case user == "":
+	case e.Authorization == "":
+		e.Authorization = user
+		e.note("User name and password of the URL are in authorization_file.")
+	default: // as Go's client does, and so the registry
+		e.note("Not carried over: user name and password of the URL; the header Authorization is in authorization_file, and wins over them.")
+	}
 	e.times(from)
 	for _, t := range append(slices.Clone(from.Ignore.MediaTypes), from.IgnoredMediaTypes...) {
 		if t != "" && !slices.Contains(e.IgnoreMediaTypes, t) {
@@ -141,20 +156,20 @@ func (e *starterEndpoint) note(format string, args ...any) {
 	e.Notes = append(e.Notes, fmt.Sprintf(format, args...))
 }
 
-// target takes the URL, and user and password out of it.
-func (e *starterEndpoint) target(raw string) error {
+// target takes the URL, and user and password out of it: the header that says them, ""
+// without any.
+func (e *starterEndpoint) target(raw string) (user string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		return errors.New("its url is not an absolute http or https URL")
+		return "", errors.New("its url is not an absolute http or https URL")
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
-		e.Authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
-		e.note("User name and password of the URL are in authorization_file.")
+		user = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
 		u.User = nil
 	}
 	e.URL = u.String()
-	return nil
+	return user, nil
 }
 
 func (e *starterEndpoint) headers(from map[string][]string) {
@@ -187,6 +202,9 @@ func (e *starterEndpoint) headers(from map[string][]string) {
 
 func (e *starterEndpoint) times(from *registryEndpoint) {
 	switch {
+	case from.Timeout > mostTimeout:
+		e.Timeout = short(mostTimeout)
+		e.note("timeout = %v has become %s, the longest here.", from.Timeout, e.Timeout)
 	case from.Timeout >= leastDuration:
 		e.Timeout = short(from.Timeout)
 	case from.Timeout > 0:
@@ -194,7 +212,7 @@ func (e *starterEndpoint) times(from *registryEndpoint) {
 	}
 	switch {
 	case from.Backoff >= leastDuration:
-		e.RetryInitial, e.RetryMax = short(min(time.Second, from.Backoff)), short(from.Backoff)
+		e.RetryInitial, e.RetryMax = short(min(time.Second, from.Backoff)), short(min(from.Backoff, mostRetry))
 		e.note("backoff has become the longest wait between two attempts.")
 	case from.Backoff > 0:
 		e.note("Not carried over: backoff = %d, which is nanoseconds there; the default here is 1s to 60s.", from.Backoff)
