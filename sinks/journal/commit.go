@@ -17,7 +17,8 @@ type commit struct {
 	batch   []*request
 	changes []change // of cursors
 	chunks  []*chunk
-	added   int // events that the window of repeats learned
+	added   int  // events that the window of repeats learned
+	storing bool // something that needs room
 
 	head
 }
@@ -43,7 +44,7 @@ type mark struct {
 // and shows the events to the cursors.
 func (a *appender) commit(batch []*request, settle bool) {
 	began := time.Now()
-	c, full := a.admit(batch)
+	c := a.admit(batch)
 	if settle {
 		c.changes = a.collect()
 	}
@@ -58,14 +59,14 @@ func (a *appender) commit(batch []*request, settle bool) {
 	a.publish(c)
 	a.j.metrics.commit.Observe(time.Since(began).Seconds())
 	a.answer(c.batch, nil)
-	if full == nil {
-		a.report(nil)
+	if c.storing {
+		a.report(nil) // settlements alone do not prove that events have room
 	}
 }
 
 // admit begins the commit of batch. If there is no room for what it stores, and none can
-// be made, those that store something are refused, and err says why.
-func (a *appender) admit(batch []*request) (c *commit, err error) {
+// be made, those that store something are refused.
+func (a *appender) admit(batch []*request) *commit {
 	added := 0
 	need := int64(0)
 	for _, r := range batch {
@@ -74,15 +75,15 @@ func (a *appender) admit(batch []*request) (c *commit, err error) {
 		need += bytes
 	}
 	if need > 0 {
-		if err = a.makeRoom(need); err != nil {
+		if err := a.makeRoom(need); err != nil {
 			a.report(err)
 			a.repeats.Undo(added)
-			batch, added = a.refuse(batch, err), 0
+			batch, added, need = a.refuse(batch, err), 0, 0
 		}
 	}
-	c = &commit{batch: batch, head: a.head, added: added}
+	c := &commit{batch: batch, head: a.head, added: added, storing: need > 0}
 	a.chunk(c)
-	return c, err
+	return c
 }
 
 // sift finds out which events of r are fresh, and returns how many and what r takes of

@@ -24,7 +24,7 @@ const (
 	crashDir   = "JOURNAL_CRASH_DIR" // makes this test binary the process that is killed
 	crashRound = "JOURNAL_CRASH_ROUND"
 
-	crashRounds  = 8
+	crashRounds  = 6
 	crashWriters = 4
 
 	// repeatSlack is what a busy machine may add to the promised 100 ms.

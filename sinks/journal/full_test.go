@@ -159,6 +159,12 @@ func TestDiskFull(t *testing.T) {
 				t.Errorf("Healthy = %v, want %v", err, notifications.ErrFull)
 			}
 			settleAll(t, c, taken)
+			if _, err := j.DeadLetters(ctx, sinks.DeadQuery{}); err != nil { // settles for good
+				t.Error(err)
+			}
+			if err := j.Healthy(); !errors.Is(err, notifications.ErrFull) {
+				t.Errorf("Healthy after settling = %v, want %v", err, notifications.ErrFull)
+			}
 			mustShutdown(t, j)
 			j = mustOpen(t, dir, &journal.Options{ReserveBytes: reserve, BallastBytes: 512 << 10})
 			if info := infoOf(t, j, "c"); info.LowWater != uint64(taken) {

@@ -69,6 +69,9 @@ func (j *Journal) Events(ctx context.Context, q sinks.EventQuery) (sinks.EventPa
 }
 
 func (j *Journal) search(ctx context.Context, q *sinks.EventQuery) (page sinks.EventPage, err error) {
+	if err := j.open(ctx); err != nil {
+		return page, err
+	}
 	match, err := q.Matcher()
 	if err != nil {
 		return page, err

@@ -99,7 +99,7 @@ func smallPages(t *testing.T, file string) {
 	}
 }
 
-// TestCutWAL cuts the WAL at every byte of the last commit, and at every 61st before, as a
+// TestCutWAL cuts the WAL at every byte of the last commit, and at every 251st before, as a
 // power failure may: whatever was acknowledged by then is there, whole, in order.
 func TestCutWAL(t *testing.T) {
 	t.Parallel()
@@ -133,7 +133,7 @@ func TestCutWAL(t *testing.T) {
 		if cut > dense {
 			cut--
 		} else {
-			cut -= 61
+			cut -= 251
 		}
 	}
 	t.Logf("%d cuts of %d bytes, %v", cuts, len(wal), moments)
