@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 
@@ -18,6 +19,7 @@ import (
 
 func newExplainCommand() *cobra.Command {
 	var file, input, only string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "explain --file EVENT",
 		GroupID: groupConfig,
@@ -26,6 +28,8 @@ func newExplainCommand() *cobra.Command {
 says for each endpoint of the configuration whether it would be sent, which key filters it
 out if not, and the request that would be made. Secrets are not read and print as
 <secret>. Nothing is sent and no server is needed.
+
+With --json it prints one array that has an object for each event and endpoint.
 
 It ends with 1 if there is something in the file that intake could not read.`,
 		Example: `  regcast explain --file push.json
@@ -44,11 +48,15 @@ It ends with 1 if there is something in the file that intake could not read.`,
 			if err != nil {
 				return err
 			}
-			explained, err := app.Explain(cfg, currentBuild().Version, only, decoded.Events)
+			explanations, err := app.Explain(cfg, currentBuild().Version, only, decoded.Events)
 			if err != nil {
 				return usageError{err}
 			}
-			if err := printExplained(cmd.OutOrStdout(), explained); err != nil {
+			output := printExplained
+			if asJSON {
+				output = writeExplained
+			}
+			if err := output(cmd.OutOrStdout(), explanations); err != nil {
 				return err
 			}
 			return unreadable(input, decoded)
@@ -57,6 +65,7 @@ It ends with 1 if there is something in the file that intake could not read.`,
 	addConfigFlag(cmd, &file)
 	cmd.Flags().StringVarP(&input, "file", "f", "", "`file` with the event, - for standard input")
 	cmd.Flags().StringVar(&only, "endpoint", "", "explain this `endpoint` only")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
 	// The error is that of a flag that does not exist.
 	_ = cmd.MarkFlagRequired("file")
 	return cmd
@@ -97,13 +106,13 @@ func unreadable(name string, d notifications.Decoded) error {
 	return fmt.Errorf("%s: intake would put %d part(s) into quarantine, the first as %s: %s", name, len(d.Bad), d.Bad[0].Reason, d.Bad[0].Detail)
 }
 
-func printExplained(w io.Writer, explained []app.Explanation) error {
+func printExplained(w io.Writer, list []app.Explanation) error {
 	width := 0
-	for _, x := range explained {
+	for _, x := range list {
 		width = max(width, len(x.Endpoint))
 	}
 	var last *notifications.Event
-	for _, x := range explained {
+	for _, x := range list {
 		if x.Event != last {
 			if last != nil {
 				fmt.Fprintln(w)
@@ -119,6 +128,44 @@ func printExplained(w io.Writer, explained []app.Explanation) error {
 		}
 	}
 	return nil
+}
+
+// An explained is what explain says with --json of one event at one endpoint.
+type explained struct {
+	Event      *notifications.Event `json:"event"`
+	Endpoint   string               `json:"endpoint"`
+	URL        string               `json:"url"`
+	Outcome    string               `json:"outcome"` // sent, written, filtered, or waits while the endpoint is disabled
+	FilteredBy string               `json:"filtered_by,omitempty"`
+	Request    *explainedRequest    `json:"request,omitempty"`
+}
+
+type explainedRequest struct {
+	Method string          `json:"method"`
+	URL    string          `json:"url"`
+	Header http.Header     `json:"header"`
+	Body   json.RawMessage `json:"body"`
+}
+
+func writeExplained(w io.Writer, list []app.Explanation) error {
+	out := make([]explained, len(list))
+	for i, x := range list {
+		out[i] = explained{Event: x.Event, Endpoint: x.Endpoint, URL: x.URL, Outcome: "sent", FilteredBy: x.FilteredBy}
+		switch {
+		case x.FilteredBy != "":
+			out[i].Outcome = "filtered"
+		case x.Disabled:
+			out[i].Outcome = "waits"
+		case x.Request == nil:
+			out[i].Outcome = "written"
+		}
+		if r := x.Request; r != nil {
+			out[i].Request = &explainedRequest{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body}
+		}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
 }
 
 // fate says in a few words what becomes of an event at an endpoint.

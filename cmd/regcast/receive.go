@@ -21,6 +21,7 @@ type receiveFlags struct {
 	listen                   string
 	status, failFirst, count int
 	delay                    time.Duration
+	secretFile               string
 	json                     bool
 }
 
@@ -51,12 +52,15 @@ interrupted before, with 1.`,
 	flags.IntVar(&f.failFirst, "fail-first", 0, "refuse this many requests, with --status or 503, and accept the rest")
 	flags.DurationVar(&f.delay, "delay", 0, "wait before each answer")
 	flags.IntVar(&f.count, "count", 0, "end after this many different events")
+	flags.StringVar(&f.secretFile, "secret-file", "", "verify signatures with the secret in this `file`; not yet available in this version")
 	flags.BoolVar(&f.json, "json", false, "print one JSON event per line")
 	return cmd
 }
 
 func (f receiveFlags) check() error {
 	switch {
+	case f.secretFile != "":
+		return usagef("--secret-file is not yet available in this version")
 	case f.status != 0 && (f.status < 200 || f.status > 599):
 		return usagef("--status needs 200 to 599")
 	case f.failFirst < 0 || f.count < 0 || f.delay < 0:
