@@ -21,8 +21,9 @@ type permission struct {
 	why   string
 }
 
-// modules lists every external module that our code may import directly. What is not
-// here may be imported by nobody: adding a dependency begins with its reason.
+// modules lists every external module that our code may import directly: those that
+// go.mod requires, but for what only tests use. What is not here may be imported by
+// nobody: adding a dependency begins with its reason.
 func modules() map[string]permission {
 	vocabulary := []string{"..."}
 	return map[string]permission{
@@ -34,12 +35,8 @@ func modules() map[string]permission {
 		"github.com/BurntSushi/toml":              {[]string{"config"}, "the configuration's syntax is the business of config alone"},
 		"modernc.org/sqlite":                      {[]string{"sinks/journal"}, "the journal is the only durable store"},
 		"golang.org/x/sys":                        {[]string{"sinks/journal", "cmd/..."}, "locks and file systems"},
-		"github.com/nats-io/nats.go":              {[]string{"sinks/jetstream"}, "clustering is JetStream's job, and only there"},
 		"github.com/docker/go-events":             {[]string{"notifications/compat", "cmd/dev/bench"}, "the ancestor's sinks are met in one place, and measured in another"},
 		"github.com/distribution/distribution/v3": {[]string{"notifications/distribution", "cmd/dev/bench", "examples/..."}, "an adapter and an oracle, never a part of what we ship"},
-		"oras.land/oras-go/v2":                    {[]string{"notifications/registry", "endpoints/mirror"}, "talking to registries is theirs"},
-		"github.com/redis/go-redis/v9":            {[]string{"notifications/observer/cache"}, "the shared cache"},
-		"github.com/hashicorp/golang-lru/v2":      {[]string{"notifications/observer/cache"}, "the cache in memory"},
 		"github.com/google/go-containerregistry":  {[]string{"examples/..."}, "a client to drive a registry with, in examples and tests"},
 		"github.com/sirupsen/logrus":              {[]string{"examples/..."}, "distribution logs through it, and a harness has to quiet it"},
 		"github.com/google/go-cmp":                {[]string{"sinks/sinktest", "notifications/notificationstest"}, "comparison, in conformance suites"},
@@ -47,7 +44,6 @@ func modules() map[string]permission {
 		"golang.org/x/sync":                       {[]string{"cmd/dev/bench"}, "groups of clients"},
 		"github.com/spf13/cobra":                  {[]string{"cmd/..."}, "the command line"},
 		"github.com/schollz/progressbar/v3":       {[]string{"cmd/..."}, "the command line"},
-		"github.com/jedib0t/go-pretty/v6":         {[]string{"cmd/..."}, "the command line"},
 	}
 }
 

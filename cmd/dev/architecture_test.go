@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -186,6 +188,32 @@ func TestMatrixTables(t *testing.T) {
 			if !known(room) {
 				t.Errorf("ban of %v: no room %q", b.modules, room)
 			}
+		}
+	}
+}
+
+// A permission for a module that we do not have would let it in without anybody asking.
+func TestMatrixModulesAreRequired(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json", "../../go.mod").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	if err := json.Unmarshal(out, &file); err != nil {
+		t.Fatal(err)
+	}
+	required := make(map[string]bool)
+	for _, r := range file.Require {
+		required[r.Path] = !r.Indirect
+	}
+	for module := range modules() {
+		if !required[module] {
+			t.Errorf("%s: go.mod does not require it", module)
 		}
 	}
 }
