@@ -96,7 +96,7 @@ func run(ctx context.Context, w io.Writer) (err error) {
 	if err := dispatcher.Kill(); err != nil {
 		return err
 	}
-	waiting := len(witness.Received()) - len(consumer.Received())
+	waiting := len(ids(witness.Received())) - len(ids(consumer.Received()))
 	say("  %d events were acknowledged and not delivered; the registry has forgotten them.", waiting)
 
 	say("\n— The webhook is back, and regcast starts again:")
@@ -112,9 +112,42 @@ func run(ctx context.Context, w io.Writer) (err error) {
 	if err := dispatcher.Close(); err != nil {
 		return fmt.Errorf("%w\n%s", err, log)
 	}
-	say("\nThe registry sent %d events, the webhook received %d. Nothing was lost.",
-		len(witness.Received()), tell.distinct())
+	sent, received := witness.Received(), consumer.Received()
+	if err := compare(sent, received); err != nil {
+		return fmt.Errorf("%w\n%s", err, log)
+	}
+	say("\nThe registry sent %d events, the webhook received %d. Nothing was lost.", len(ids(sent)), len(ids(received)))
 	return nil
+}
+
+// compare says which events that were sent are missing among those received, and which
+// were never sent.
+func compare(sent, received []harness.Received) error {
+	want, got := ids(sent), ids(received)
+	var errs []error
+	if len(want) == 0 {
+		errs = append(errs, errors.New("the registry sent nothing"))
+	}
+	for id, r := range want {
+		if _, ok := got[id]; !ok {
+			errs = append(errs, fmt.Errorf("the event %s (%s of %s) was lost", id, r.Action, r.Repository))
+		}
+	}
+	for id, r := range got {
+		if _, ok := want[id]; !ok {
+			errs = append(errs, fmt.Errorf("the event %s (%s of %s) was never sent", id, r.Action, r.Repository))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ids are the events by their ids: a repeat counts once.
+func ids(events []harness.Received) map[string]harness.Received {
+	set := make(map[string]harness.Received)
+	for _, r := range events {
+		set[r.ID] = r
+	}
+	return set
 }
 
 // drained waits until the registry has sent everything it has, and the consumer has
@@ -123,7 +156,7 @@ func drained(ctx context.Context, registry *harness.Registry, witness, consumer 
 	if err := registry.Settled(ctx); err != nil {
 		return err
 	}
-	return consumer.Wait(ctx, len(witness.Received()))
+	return consumer.Wait(ctx, len(ids(witness.Received())))
 }
 
 // A teller prints events as they arrive, and remembers which it has seen.
@@ -154,10 +187,4 @@ func (t *teller) event(r harness.Received) {
 	}
 	media, _ := target["mediaType"].(string)
 	fmt.Fprintf(t.w, "  #%-3s %-7s %-42s %s%s\n", r.Header.Get("Regcast-Sequence"), r.Action, what, media, again)
-}
-
-func (t *teller) distinct() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.seen)
 }
