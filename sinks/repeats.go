@@ -9,22 +9,23 @@ import (
 
 // Repeats remembers, in a window, which events an engine has stored, by id and content,
 // so that what a sender posts again is not stored again. It keeps hashes with a seed of
-// its own, 32 bytes and a map entry each, and no event. A Repeats is not safe for
+// its own, 24 bytes and two map entries each, and no event. Adding and forgetting take
+// the same time however many events have the same id. A Repeats is not safe for
 // concurrent use, except for [Repeats.Key].
 type Repeats struct {
-	seed   maphash.Seed
-	max    int
-	age    time.Duration
-	latest map[uint64]uint64 // hash of an id -> position of the latest event with it
-	ring   []repeat          // position p is at p % len
-	tail   uint64            // position of the oldest
-	head   uint64            // position of the next; positions begin at 1
+	seed  maphash.Seed
+	max   int
+	age   time.Duration
+	known map[RepeatKey]struct{} // those in the window, each of them once
+	ids   map[uint64]int         // hash of an id -> how many in the window have it
+	ring  []repeat               // position p is at p % len
+	tail  uint64                 // position of the oldest
+	head  uint64                 // position of the next
 }
 
 type repeat struct {
 	RepeatKey
-	at   time.Duration // since epoch of the Unix clock
-	prev uint64        // position of the one before with that id; 0 for none
+	at time.Duration // since epoch of the Unix clock
 }
 
 // A RepeatKey is what a [Repeats] knows of an event.
@@ -57,7 +58,7 @@ func NewRepeats(limit int, age time.Duration) *Repeats {
 	}
 	return &Repeats{
 		seed: maphash.MakeSeed(), max: limit, age: age,
-		latest: make(map[uint64]uint64), tail: 1, head: 1,
+		known: make(map[RepeatKey]struct{}), ids: make(map[uint64]int),
 	}
 }
 
@@ -74,33 +75,27 @@ func (r *Repeats) Add(k RepeatKey, now time.Time) Repeated {
 	for r.tail < r.head && (r.slot(r.tail).at < at-r.age || r.head-r.tail >= uint64(r.max)) {
 		r.forgetOldest()
 	}
-	found := Fresh
-	latest := r.latest[k.id]
-	for p := latest; p >= r.tail; p = r.slot(p).prev {
-		found = Conflict
-		if r.slot(p).content == k.content {
-			return Duplicate
-		}
+	if _, ok := r.known[k]; ok {
+		return Duplicate
 	}
 	if r.head-r.tail == uint64(len(r.ring)) {
 		r.grow()
 	}
-	*r.slot(r.head) = repeat{RepeatKey: k, at: at, prev: latest}
-	r.latest[k.id] = r.head
+	*r.slot(r.head) = repeat{k, at}
 	r.head++
-	return found
+	r.known[k] = struct{}{}
+	r.ids[k.id]++
+	if r.ids[k.id] > 1 {
+		return Conflict
+	}
+	return Fresh
 }
 
 // Undo forgets the n events that were added last: they could not be stored.
 func (r *Repeats) Undo(n int) {
 	for ; n > 0 && r.head > r.tail; n-- {
 		r.head--
-		last := r.slot(r.head)
-		if last.prev >= r.tail {
-			r.latest[last.id] = last.prev
-		} else {
-			delete(r.latest, last.id)
-		}
+		r.forget(r.slot(r.head).RepeatKey)
 	}
 }
 
@@ -110,11 +105,15 @@ func (r *Repeats) Len() int { return int(r.head - r.tail) }
 func (r *Repeats) slot(position uint64) *repeat { return &r.ring[position%uint64(len(r.ring))] }
 
 func (r *Repeats) forgetOldest() {
-	oldest := r.slot(r.tail)
-	if r.latest[oldest.id] == r.tail {
-		delete(r.latest, oldest.id)
-	}
+	r.forget(r.slot(r.tail).RepeatKey)
 	r.tail++
+}
+
+func (r *Repeats) forget(k RepeatKey) {
+	delete(r.known, k)
+	if r.ids[k.id]--; r.ids[k.id] == 0 {
+		delete(r.ids, k.id)
+	}
 }
 
 func (r *Repeats) grow() {

@@ -3,6 +3,7 @@ package sinks_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -49,6 +50,45 @@ func TestRepeatsAgainstModel(t *testing.T) {
 			if r.Len() != len(window) {
 				t.Fatalf("seed %d: %d in the window, want %d", seed, r.Len(), len(window))
 			}
+		}
+	}
+}
+
+// A sender that gives every event the same id must not make each cost what all before it
+// do.
+func BenchmarkRepeats(b *testing.B) {
+	for name, ids := range map[string]uint64{"ids differ": 1 << 32, "one id": 1} {
+		b.Run(name, func(b *testing.B) {
+			r := sinks.NewRepeats(0, 0)
+			now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+			keys := make([]sinks.RepeatKey, 2*sinks.RepeatsMax)
+			for i := range keys {
+				content := strconv.Itoa(i)
+				keys[i] = r.Key(&notifications.Event{ID: strconv.FormatUint(uint64(i)%ids, 10)}, []byte(content))
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				r.Add(keys[i%len(keys)], now)
+			}
+		})
+	}
+}
+
+func TestRepeatsOfOneID(t *testing.T) {
+	r := sinks.NewRepeats(0, 0)
+	now := time.Now()
+	begin := time.Now()
+	e := &notifications.Event{ID: "1"}
+	for i := range sinks.RepeatsMax {
+		want := sinks.Conflict
+		if i == 0 {
+			want = sinks.Fresh
+		}
+		if got := r.Add(r.Key(e, strconv.AppendInt(nil, int64(i), 10)), now); got != want {
+			t.Fatalf("event %d is %v, want %v", i, got, want)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Fatalf("%d events took %v: the time of each grows with their number", i, took)
 		}
 	}
 }
