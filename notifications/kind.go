@@ -85,9 +85,10 @@ func (e *Event) deletedKind() Kind {
 	}
 }
 
-// contentKind tells manifests from blobs by media type.
+// contentKind tells manifests from blobs by media type, whatever its parameters.
 func contentKind(mediaType string) Kind {
-	switch mediaType {
+	name, _, _ := strings.Cut(mediaType, ";")
+	switch strings.TrimSpace(name) {
 	case "application/vnd.docker.distribution.manifest.v1+json",
 		"application/vnd.docker.distribution.manifest.v1+prettyjws",
 		"application/vnd.docker.distribution.manifest.v2+json",

@@ -24,6 +24,7 @@ func TestKind(t *testing.T) {
 		{"manifest push by tag", notifications.Event{Action: "push", MediaType: oci, Tag: "t", Digest: dgst}, manifest | image},
 		{"manifest push by digest", notifications.Event{Action: "push", MediaType: oci, Digest: dgst}, manifest},
 		{"manifest of an unknown type by tag", notifications.Event{Action: "push", MediaType: "application/x", Tag: "t", Digest: dgst}, manifest | image},
+		{"manifest with a parameter", notifications.Event{Action: "push", MediaType: oci + " ; charset=utf-8", Digest: dgst}, manifest},
 		{"index pull", notifications.Event{Action: "pull", MediaType: "application/vnd.oci.image.index.v1+json", Digest: dgst}, manifest},
 		{"list pull", notifications.Event{Action: "pull", MediaType: "application/vnd.docker.distribution.manifest.list.v2+json", Digest: dgst}, manifest},
 		{"pull without a type", notifications.Event{Action: "pull", Digest: dgst}, manifest | blob},
