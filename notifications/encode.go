@@ -2,7 +2,6 @@ package notifications
 
 import (
 	"encoding/json"
-	"hash/maphash"
 	"strconv"
 	"strings"
 	"time"
@@ -79,16 +78,6 @@ func (e *Event) Size() int {
 	}
 	var room [2 << 10]byte // most fit
 	return len(e.AppendJSON(room[:0]))
-}
-
-// Fingerprint hashes the wire form of e, to tell whether events with the same id have the
-// same content. It is the same for the same seed, and so only within a process.
-func (e *Event) Fingerprint(seed maphash.Seed) uint64 {
-	if e.raw != "" {
-		return maphash.String(seed, e.raw)
-	}
-	var room [2 << 10]byte
-	return maphash.Bytes(seed, e.AppendJSON(room[:0]))
 }
 
 // MarshalJSON is AppendJSON for encoding/json. Its error is always nil.

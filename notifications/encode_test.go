@@ -2,7 +2,6 @@ package notifications_test
 
 import (
 	"encoding/json"
-	"hash/maphash"
 	"strings"
 	"testing"
 	"time"
@@ -308,22 +307,5 @@ func TestEventFromFields(t *testing.T) {
 	}
 	if again.Repository != "a" || again.Tag != "t" || again.Digest != dgst || again.Actor != "alice" || again.Method != "GET" {
 		t.Errorf("got %+v", again)
-	}
-}
-
-func TestFingerprint(t *testing.T) {
-	seed := maphash.MakeSeed()
-	made := tagDelete()
-	read, err := notifications.ParseEvent(string(made.AppendJSON(nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if made.Fingerprint(seed) != read.Fingerprint(seed) {
-		t.Error("the same content has two fingerprints")
-	}
-	other := tagDelete()
-	other.ID = "2"
-	if other.Fingerprint(seed) == made.Fingerprint(seed) {
-		t.Error("other content has the same fingerprint")
 	}
 }
