@@ -95,7 +95,10 @@ func (b *Broadcaster) Wants(e *notifications.Event) bool {
 // returned. errors.Is and errors.As find what any of them holds, with two exceptions: it
 // is [notifications.ErrClosed] only if all of them are, and permanent only if nothing is
 // gained by offering the batch again, which is when each of them is permanent or
-// ErrClosed. Hence it does not unwrap.
+// ErrClosed. A sink that is closed will not take it either: if it counted as "again
+// later", a [Retrier] in front of one sink that refuses the batch and one that is closed
+// would try for ever. And it is no reason to end the writer, who may have batches that
+// the others take. Hence it does not unwrap.
 type BroadcastError struct{ errs []error }
 
 // Errors returns the errors, in the order of the sinks; the caller must not change them.
