@@ -1,10 +1,13 @@
 package endpoints
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,7 +23,8 @@ const (
 
 // A file keeps events as JSON lines. They are on disk when send returns. When the file
 // would grow over its bound it is renamed to path.1, what had that name to path.2, and
-// so on; the oldest is removed. A file that someone else has moved away is begun anew.
+// so on; the oldest is removed, and the log says with how many events. A file that someone
+// else has moved away is begun anew. One that others may read or write is taken from them.
 //
 // What a crash has cut in the middle of a line stays, and ends with a line break: the
 // event was not acknowledged and comes again as a line of its own.
@@ -29,6 +33,7 @@ type file struct {
 	format   format
 	maxBytes int64
 	keep     int
+	logger   *slog.Logger
 
 	mu     sync.Mutex
 	f      *os.File // nil: opened by the next send
@@ -38,7 +43,7 @@ type file struct {
 }
 
 func newFile(path string, o *Options) *file {
-	return &file{path: path, format: formatOf(o.Format), maxBytes: o.FileMaxBytes, keep: o.FileKeep}
+	return &file{path: path, format: formatOf(o.Format), maxBytes: o.FileMaxBytes, keep: o.FileKeep, logger: o.Logger}
 }
 
 func (l *file) send(_ context.Context, batch []*notifications.Event) (answer, error) {
@@ -100,13 +105,22 @@ func (l *file) open() error {
 	}
 	size, err := endLine(f)
 	if err == nil {
-		err = syncDir(l.path) // the name is as durable as the content
+		err = errors.Join(ownersOnly(f), syncDir(l.path)) // the name is as durable as the content
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	l.f, l.size = f, size
 	return nil
+}
+
+// ownersOnly gives f mode 0600 if others may do anything with it: it was there before us.
+func ownersOnly(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	return f.Chmod(0o600)
 }
 
 // inPlace tells whether f is still what is at path.
@@ -149,6 +163,7 @@ func (l *file) rotate() error {
 	if err := l.close(); err != nil {
 		return err
 	}
+	l.sayLost(l.rotated(l.keep))
 	for n := l.keep - 1; n >= 1; n-- {
 		err := os.Rename(l.rotated(n), l.rotated(n+1))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -159,6 +174,38 @@ func (l *file) rotate() error {
 		return err
 	}
 	return l.open()
+}
+
+// sayLost logs that the file at path, if there is one, is about to be removed.
+func (l *file) sayLost(path string) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	events := 0
+	if err == nil {
+		events, err = countLines(f)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil { // it goes all the same
+		l.logger.Warn("removing the oldest rotated file", "file", path, "error", err)
+		return
+	}
+	l.logger.Warn("removing the oldest rotated file", "file", path, "events", events)
+}
+
+func countLines(r io.Reader) (lines int, err error) {
+	block := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(block)
+		lines += bytes.Count(block[:n], []byte{'\n'})
+		if err == io.EOF {
+			return lines, nil
+		}
+		if err != nil {
+			return lines, err
+		}
+	}
 }
 
 func (l *file) rotated(n int) string { return l.path + "." + strconv.Itoa(n) }

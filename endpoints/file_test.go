@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,7 +78,10 @@ func TestFileRotates(t *testing.T) {
 	path := filepath.Join(dir, "events.jsonl")
 	events := notificationstest.Pushes(0, 20, "team/app")
 	line := int64(events[0].Size() + 2)
-	e := newEndpoint(t, "file:"+path, &endpoints.Options{FileMaxBytes: 3 * line, FileKeep: 4})
+	var log bytes.Buffer
+	e := newEndpoint(t, "file:"+path, &endpoints.Options{
+		FileMaxBytes: 3 * line, FileKeep: 4, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
 	for _, ev := range events {
 		write(t, e, ev)
 	}
@@ -97,6 +103,17 @@ func TestFileRotates(t *testing.T) {
 	}
 	if len(files) != 5 {
 		t.Errorf("%d files, want the current one and 4 rotated", len(files))
+	}
+	removed := 0
+	for _, m := range regexp.MustCompile(`level=WARN msg="removing the oldest rotated file" .*file=\S+\.4 events=(\d+)`).FindAllStringSubmatch(log.String(), -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		removed += n
+	}
+	if removed == 0 || removed != len(events)-len(kept) {
+		t.Errorf("%d events were removed, and the log says %d:\n%s", len(events)-len(kept), removed, &log)
 	}
 }
 
@@ -122,6 +139,25 @@ func TestFileAfterACrash(t *testing.T) {
 		if !bytes.HasSuffix(got, append([]byte("\n"), whole[start:]...)) {
 			t.Fatalf("cut at %d: the new event has no line of its own:\n%s", cut, got)
 		}
+	}
+}
+
+// A file that was there before is for its owner only from now on.
+func TestFileTakesWhatWasOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	write(t, newEndpoint(t, "file:"+path, nil), notificationstest.Push("team/app", "v1", 1))
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode())
 	}
 }
 
