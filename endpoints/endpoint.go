@@ -111,12 +111,14 @@ func (e *Endpoint) URL() string { return e.shown() }
 //
 // Errors: a [*DeliveryError]; notifications.ErrClosed after Shutdown.
 func (e *Endpoint) Write(ctx context.Context, batch []*notifications.Event) error {
-	for _, s := range [...]*Slots{e.slots, e.opts.Slots} {
-		if err := s.take(ctx); err != nil {
-			return &DeliveryError{URL: e.shown(), Class: Canceled, Fault: FaultCanceled, Err: err}
-		}
-		defer s.leave()
+	if err := e.slots.take(ctx); err != nil {
+		return e.gaveUp(err)
 	}
+	defer e.slots.leave()
+	if err := e.opts.Slots.take(ctx); err != nil {
+		return e.gaveUp(err)
+	}
+	defer e.opts.Slots.leave()
 	started := time.Now()
 	e.meter.begin()
 	ans, err := e.sender.send(ctx, batch)
@@ -130,6 +132,11 @@ func (e *Endpoint) Write(ctx context.Context, batch []*notifications.Event) erro
 		e.opts.OnAttempt(e.record(ctx, started, took, ans, err))
 	}
 	return err
+}
+
+// gaveUp is the error of a Write whose context ended while it waited for its turn.
+func (e *Endpoint) gaveUp(err error) error {
+	return &DeliveryError{URL: e.shown(), Class: Canceled, Fault: FaultCanceled, Err: err}
 }
 
 // record describes an attempt.

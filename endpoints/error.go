@@ -61,6 +61,17 @@ func (e *DeliveryError) overloads() bool {
 	return e.Fault == FaultTimeout || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout
 }
 
+// meansOutage tells whether the answer is one that a front end gives for a receiver which
+// is not there.
+func (e *DeliveryError) meansOutage() bool {
+	switch e.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	default:
+		return false
+	}
+}
+
 // Unwrap returns the cause.
 func (e *DeliveryError) Unwrap() error { return e.Err }
 

@@ -27,7 +27,7 @@ func (p *policy) works(a *sinks.Attempt, e *DeliveryError, now time.Time) {
 	p.breaker.note(now, false)
 	switch {
 	case p.storm.raging():
-		p.hold(a, StateRejecting, e, now)
+		p.fails(a, StateRejecting, e, now)
 	case !p.outdated(a):
 		p.well(now)
 	}
@@ -39,7 +39,7 @@ func (p *policy) well(now time.Time) {
 		p.breaker.reset()
 		p.heldAt = time.Time{}
 	}
-	p.s.Probes = 0
+	p.s.Probes, p.turn = 0, p.schedule.maxBlock
 	p.become(StateOK, "", time.Time{}, now)
 }
 
@@ -53,17 +53,9 @@ func (p *policy) outdated(a *sinks.Attempt) bool {
 
 // hold sends nothing for a while, then one batch as a probe.
 func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, now time.Time) sinks.Verdict {
-	if !p.outdated(a) {
-		if p.s.Failing.failed(now) {
-			name = StateSuspended
-		}
-		since := p.s.Found.Since
-		if p.s.Found.Name != name {
-			since, p.s.Probes = now, 0
-		}
-		p.s.Probes++
-		p.limiter.restart()
-		p.holdFor(max(p.schedule.probe(name, p.s.Probes, now.Sub(since), e), e.RetryAfter()), name, e, now)
+	p.fails(a, name, e, now)
+	if v, ok := p.takeTurns(a, e, now); ok {
+		return v
 	}
 	if e.mayBlameBatch() {
 		// Retry lets batches take turns at being the probe, so that one which only seems
@@ -71,6 +63,39 @@ func (p *policy) hold(a *sinks.Attempt, name StateName, e *DeliveryError, now ti
 		return sinks.Verdict{Action: sinks.Retry}
 	}
 	return sinks.Verdict{Action: sinks.Hold}
+}
+
+// fails begins a hold, or goes on with it after a probe.
+func (p *policy) fails(a *sinks.Attempt, name StateName, e *DeliveryError, now time.Time) {
+	if p.outdated(a) {
+		return
+	}
+	if p.s.Failing.failed(now) {
+		name = StateSuspended
+	}
+	since := p.s.Found.Since
+	if p.s.Found.Name != name {
+		since, p.s.Probes = now, 0
+	}
+	p.s.Probes++
+	p.limiter.restart()
+	p.holdFor(max(p.schedule.probe(name, p.s.Probes, now.Sub(since), e), e.RetryAfter()), name, e, now)
+}
+
+// takeTurns puts the probe aside, so that another event is the next one even where all
+// there are have the same key: an event that only seems to be the endpoint's trouble must
+// not hold up those behind it for good. It costs the order of that event, so it is done
+// after ten minutes of a hold, then twenty, forty and so on, and not where the answer is
+// that of an outage.
+func (p *policy) takeTurns(a *sinks.Attempt, e *DeliveryError, now time.Time) (sinks.Verdict, bool) {
+	if p.onBlock != BlockPark || !p.held() || now.Sub(p.s.Found.Since) < p.turn || !e.mayBlameBatch() || e.meansOutage() {
+		return sinks.Verdict{}, false
+	}
+	p.turn *= 2
+	if a.Events > 1 {
+		return sinks.Verdict{Action: sinks.Split}, true
+	}
+	return sinks.Verdict{Action: sinks.Park, After: p.schedule.parked(0)}, true
 }
 
 // throttle pauses the endpoint for as long as it asks, and longer if another of the
@@ -131,17 +156,16 @@ func (p *policy) order(place **Order, name StateName, cause string, now time.Tim
 // withdraw ends an order. What is held is probed at once.
 func (p *policy) withdraw(place **Order, name StateName, now time.Time) {
 	if *place != nil {
-		*place = nil
+		*place, p.changed = nil, true
 		p.log.Info("endpoint may be sent to again", slog.String("was", string(name)))
 	}
 	p.probeNow(now)
-	p.changed = true
 }
 
 // probeNow ends the waiting for a probe.
 func (p *policy) probeNow(now time.Time) {
 	if p.held() && p.s.Found.Until.After(now) {
-		p.s.Found.Until = now
+		p.s.Found.Until, p.changed = now, true
 	}
 }
 
@@ -203,6 +227,7 @@ func (p *policy) read() Snapshot {
 
 // unlock unlocks mu and tells what is to be told.
 func (p *policy) unlock() {
+	p.holds.note(p.held() || p.s.Paused != nil || p.s.Disabled != nil, time.Now())
 	changed, revive := p.changed, p.revive
 	p.changed, p.revive = false, nil
 	p.mu.Unlock()

@@ -15,12 +15,13 @@ const (
 	secondTry       = 10 * time.Second // after which an event that was rejected is offered once more
 	defaultThrottle = 30 * time.Second // the pause after a 429 that names none
 	pollHeld        = time.Second      // how soon a Resume or Enable is noticed
+	blameAfter      = 3                // attempts with a batch while others were accepted, after which it is to blame itself
 )
 
 // A policy is the [sinks.Policy] of one endpoint, shared by all that deliver to it. It
 // holds the endpoint, not each event, when the fault is the endpoint's. What is counted
 // for that is in parts of its own, which know nothing of each other: breaker, limiter,
-// storm, schedule and [Failing].
+// storm, schedule, holds and [Failing].
 type policy struct {
 	schedule schedule
 	onBlock  BlockRule
@@ -37,8 +38,10 @@ type policy struct {
 	breaker breaker
 	limiter limiter
 	storm   storm
-	changed bool     // onState is to be told
-	revive  []uint64 // onStorm is to be told
+	holds   holds
+	turn    time.Duration // how long a hold has to last before the next event in line is the probe
+	changed bool          // onState is to be told
+	revive  []uint64      // onStorm is to be told
 }
 
 func newPolicy(o *Options, log *slog.Logger) *policy {
@@ -51,6 +54,7 @@ func newPolicy(o *Options, log *slog.Logger) *policy {
 		log:      log,
 		s:        Snapshot{Found: State{Name: StateOK}},
 		limiter:  newLimiter(o.Concurrency),
+		turn:     o.MaxBlock,
 	}
 	if o.Restore != nil {
 		p.restore(*o.Restore, time.Now())
@@ -96,6 +100,8 @@ func (p *policy) Judge(a *sinks.Attempt, err error) sinks.Verdict {
 	}
 	p.s.LastError, p.s.LastErrorAt = e.reason(), now
 	switch e.Class {
+	case Auth, Misdirected, Untrusted, Blocked:
+		return p.doubt(a, err, e, now)
 	case Rejected:
 		return p.reject(a, err, e, now)
 	case Dropped:
@@ -112,20 +118,36 @@ func (p *policy) Judge(a *sinks.Attempt, err error) sinks.Verdict {
 		return bury(a, sinks.DeadTooLarge, err, e)
 	case Throttled:
 		return p.throttle(a, e, now)
-	case Auth:
-		return p.hold(a, StateAuth, e, now)
-	case Misdirected:
-		return p.hold(a, StateMisdirected, e, now)
-	case Untrusted:
-		return p.hold(a, StateTLS, e, now)
-	case Blocked:
-		return p.hold(a, StateBlocked, e, now)
 	case Gone:
 		p.order(&p.s.Disabled, StateDisabled, e.reason(), now)
 		return sinks.Verdict{Action: sinks.Hold}
 	default:
 		return p.retry(a, err, e, now)
 	}
+}
+
+// doubt holds an endpoint that is at fault for all that can be told from one answer.
+func (p *policy) doubt(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
+	if p.blames(a, e, now) {
+		return p.wait(a, err, e, now)
+	}
+	name := StateMisdirected
+	switch e.Class {
+	case Auth:
+		name = StateAuth
+	case Untrusted:
+		name = StateTLS
+	case Blocked:
+		name = StateBlocked
+	}
+	return p.hold(a, name, e, now)
+}
+
+// blames tells whether a batch is to blame although the answer speaks of the endpoint:
+// it fails again and again while the endpoint accepts others.
+func (p *policy) blames(a *sinks.Attempt, e *DeliveryError, now time.Time) bool {
+	return e.mayBlameBatch() && a.Number >= blameAfter &&
+		p.s.LastSuccess.After(a.FirstTried) && now.Sub(p.s.LastSuccess) < p.schedule.maxBlock
 }
 
 // reject gives an event another chance before it becomes a dead letter: a receiver in
@@ -140,13 +162,21 @@ func (p *policy) reject(a *sinks.Attempt, err error, e *DeliveryError, now time.
 	switch {
 	case a.Events > 1:
 		return sinks.Verdict{Action: sinks.Split}
-	case p.storm.raging() && now.Sub(p.storm.since) < p.maxAge:
+	case p.mistaken(now):
+		if v, ok := p.takeTurns(a, e, now); ok {
+			return v
+		}
 		return sinks.Verdict{Action: sinks.Hold}
 	case first:
 		return sinks.Verdict{Action: sinks.Retry, After: secondTry}
 	default:
 		return bury(a, sinks.DeadRejected, err, e)
 	}
+}
+
+// mistaken tells whether a dead letter would be a mistake.
+func (p *policy) mistaken(now time.Time) bool {
+	return p.storm.raging() && now.Sub(p.storm.since) < p.maxAge
 }
 
 func bury(a *sinks.Attempt, reason sinks.DeadReason, err error, e *DeliveryError) sinks.Verdict {
@@ -164,9 +194,12 @@ func (p *policy) retry(a *sinks.Attempt, err error, e *DeliveryError, now time.T
 	if e.overloads() {
 		p.limiter.overloaded(a.Started, now)
 	}
-	if e.Status == http.StatusConflict {
+	switch {
+	case e.Status == http.StatusConflict:
 		p.works(a, e, now) // it works, and is busy with this very event
-	} else if p.held() || p.breaker.note(now, true) {
+	case p.blames(a, e, now):
+		return p.wait(a, err, e, now)
+	case p.held() || p.breaker.note(now, true):
 		return p.hold(a, StateDown, e, now)
 	}
 	if !p.held() && !p.outdated(a) {
@@ -178,24 +211,17 @@ func (p *policy) retry(a *sinks.Attempt, err error, e *DeliveryError, now time.T
 // wait is for a batch that fails although the endpoint takes others: it waits in its
 // lane for some time, then as BlockRule says, and not for ever.
 func (p *policy) wait(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
-	age := time.Duration(0)
-	if !a.FirstTried.IsZero() {
-		age = now.Sub(a.FirstTried) - a.Held
-	}
+	age := p.age(a, now)
 	if age >= p.maxAge {
 		return bury(a, sinks.DeadExpired, err, e)
 	}
-	delay, asked := p.schedule.batch.Delay(a.Number), e.RetryAfter()
-	left := p.schedule.maxBlock - age
-	inLane := sinks.Verdict{Action: sinks.Retry, After: max(min(delay, max(left, 0)), asked)}
+	delay, asked, left := p.schedule.batch.Delay(a.Number), e.RetryAfter(), p.schedule.maxBlock-age
+	overtaken := a.OutOfOrder && p.onBlock == BlockPark // no need to hold later ones back again
 	switch {
 	case p.onBlock == BlockHold:
 		return sinks.Verdict{Action: sinks.Retry, After: max(delay, asked)}
-	case a.OutOfOrder && p.onBlock == BlockPark: // later ones have gone on: no need to hold them back again
-	case left > asked:
-		return inLane
-	}
-	switch {
+	case left > asked && !overtaken:
+		return sinks.Verdict{Action: sinks.Retry, After: max(min(delay, left), asked)}
 	case a.Events > 1: // one of them may be to blame
 		return sinks.Verdict{Action: sinks.Split}
 	case p.onBlock == BlockDeadLetter:
@@ -203,6 +229,14 @@ func (p *policy) wait(a *sinks.Attempt, err error, e *DeliveryError, now time.Ti
 	default:
 		return sinks.Verdict{Action: sinks.Park, After: max(p.schedule.parked(age), asked)}
 	}
+}
+
+// age is for how long a batch has failed for itself.
+func (p *policy) age(a *sinks.Attempt, now time.Time) time.Duration {
+	if a.FirstTried.IsZero() {
+		return 0
+	}
+	return now.Sub(a.FirstTried) - max(a.Held, p.holds.within(a.FirstTried, now))
 }
 
 // settled notes what has become a dead letter.
@@ -213,7 +247,7 @@ func (p *policy) settled(outcome sinks.Outcome, settled []sinks.Delivery) {
 	p.mu.Lock()
 	defer p.unlock()
 	for i := range settled {
-		if p.storm.buried(settled[i].Sequence) {
+		if p.storm.buried(settled[i].Sequence) && p.mistaken(time.Now()) {
 			p.revive = append(p.revive, settled[i].Sequence)
 		}
 	}
