@@ -25,8 +25,17 @@ type Cursor interface {
 
 	// Settle ends loans. Mark and dead letter become durable together, or neither does;
 	// at the latest 100 ms later, and not before a first event's own commit. Settling
-	// what is not on loan is no error and changes nothing.
+	// what is not on loan is no error and changes nothing. After an error nothing was
+	// settled, and it can be tried again.
+	// Errors: notifications.ErrFull when there is no room for a dead letter now;
+	// notifications.ErrClosed.
 	Settle(s ...Settlement) error
+
+	// Revive makes the events of those dead letters of this cursor that q selects pending
+	// again, however far the cursor has come, and returns how many that are. Letter and
+	// settlement are gone together, durably. Left as they are: letters whose event is not
+	// stored any more, or outside of the cursor's bounds, and ranges. q.Cursor means nothing.
+	Revive(ctx context.Context, q DeadQuery) (int, error)
 
 	// Close returns all loans. A second call returns nil.
 	Close() error

@@ -25,19 +25,23 @@ type DeadLetterStore interface {
 // DeadCursorOptions are what an engine tells [NewDeadCursor].
 type DeadCursorOptions struct {
 	Name   string
-	Query  DeadQuery       // with To set, or what is buried meanwhile would be lent too
+	Query  DeadQuery
+	Newest uint64          // ID of the newest letter: what is buried later is not lent
 	Ended  <-chan struct{} // closed when the engine shuts down
 	Closed func()          // called once, when the holder closes the cursor
 }
 
-// NewDeadCursor returns the cursor over the dead letters in store, for engines: see
-// [Morgue] for what it does. It starts nothing; its holder closes it.
+// NewDeadCursor returns the cursor over the dead letters in store that [Morgue] promises,
+// for engines. It starts nothing; its holder closes it.
 func NewDeadCursor(store DeadLetterStore, o DeadCursorOptions) Cursor {
 	if o.Query.Limit <= 0 {
 		o.Query.Limit = math.MaxInt
 	}
+	if o.Query.To == 0 || o.Query.To > o.Newest {
+		o.Query.To = o.Newest
+	}
 	return &deadCursor{
-		store: store, name: o.Name, rest: o.Query, ended: o.Ended, onClose: o.Closed,
+		store: store, name: o.Name, rest: o.Query, done: o.Newest == 0, ended: o.Ended, onClose: o.Closed,
 		loans:   make(map[uint64]*deadLoan),
 		changed: make(chan struct{}, 1),
 		closed:  make(chan struct{}),

@@ -57,6 +57,15 @@ func DeadReasons() []DeadReason {
 type Morgue interface {
 	// DeadLetters lists dead letters, oldest first.
 	DeadLetters(ctx context.Context, q DeadQuery) ([]DeadLetter, error)
+	// DeadCursor opens a cursor of that name over the events of the dead letters that q
+	// selects, but for those buried from now on, and for ranges. They come oldest letter
+	// first, as Delivery.Parked; Stored is when they were buried; q.Limit 0 is no limit.
+	// Settling one as Delivered drops its letters durably before Settle returns; as
+	// Filtered or DeadLettered leaves them as they are. Claim returns io.EOF once all are
+	// settled. The name keeps others from opening it at the same time, and is nowhere
+	// stored; the totals of the letters' own cursor do not change.
+	// Errors: ErrInUse; ErrName; a permanent one for a bad pattern.
+	DeadCursor(ctx context.Context, name string, q DeadQuery) (Cursor, error)
 	// DropDead forgets the dead letters with these IDs and says how many there were.
 	DropDead(ctx context.Context, ids ...uint64) (int, error)
 	// DeadCount counts the dead letters of a cursor, by reason.

@@ -166,11 +166,8 @@ func (m *Memory) DeadCursor(ctx context.Context, name string, q DeadQuery) (Curs
 	if m.replaying[name] {
 		return nil, fmt.Errorf("cursor %q: %w", name, ErrInUse)
 	}
-	if q.To == 0 {
-		q.To = max(m.morgue.lastID, 1)
-	}
 	m.replaying[name] = true
-	return NewDeadCursor(m, DeadCursorOptions{Name: name, Query: q, Ended: m.closed, Closed: func() {
+	return NewDeadCursor(m, DeadCursorOptions{Name: name, Query: q, Newest: m.morgue.lastID, Ended: m.closed, Closed: func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.replaying, name)

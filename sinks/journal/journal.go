@@ -40,7 +40,11 @@ type Options struct {
 	RetentionBytes  int64         // of events, indexes included, before the oldest are cut; 10 GiB
 	OnFull          OnFull        // Evict
 	DeadBytes       int64         // of dead letters, before the oldest are cut; 1 GiB
+	DeadAge         time.Duration // how long dead letters are kept; sinks.DeadAge
 	QuarantineBytes int64         // of quarantined input, before the oldest is cut; 256 MiB
+
+	History      sinks.HistoryMode // which attempts are kept; sinks.HistoryAll
+	HistoryBytes int64             // of attempts, before the oldest are cut; 256 MiB
 
 	// ReserveBytes have to stay free on the disk for events to be accepted, so that
 	// delivery and retention can go on; 64 MiB, negative for none. BallastBytes are
@@ -65,7 +69,10 @@ func (o *Options) withDefaults() Options {
 	setDefault(&out.RetentionBytes, 10<<30)
 	setDefault(&out.OnFull, Evict)
 	setDefault(&out.DeadBytes, 1<<30)
+	setDefault(&out.DeadAge, sinks.DeadAge)
 	setDefault(&out.QuarantineBytes, 256<<20)
+	setDefault(&out.History, sinks.HistoryAll)
+	setDefault(&out.HistoryBytes, 256<<20)
 	setDefault(&out.ReserveBytes, 64<<20)
 	setDefault(&out.BallastBytes, 16<<20)
 	setDefault(&out.TailBytes, 8<<20)
@@ -94,6 +101,9 @@ type Journal struct {
 	tail    tail
 	chunks  cache
 	metrics *metrics
+	history history
+
+	replaying sync.Map // names of open cursors over dead letters
 
 	newest  atomic.Uint64 // last sequence that cursors may see
 	oldest  atomic.Uint64 // first sequence still stored
@@ -130,6 +140,11 @@ func Open(dir string, opts *Options) (*Journal, error) {
 	o := opts.withDefaults()
 	if o.OnFull != Evict && o.OnFull != Refuse {
 		return nil, fmt.Errorf("open journal: OnFull is %q, not %q or %q", o.OnFull, Evict, Refuse)
+	}
+	switch o.History {
+	case sinks.HistoryAll, sinks.HistoryFailures, sinks.HistoryOff:
+	default:
+		return nil, fmt.Errorf("open journal: History is %q, not %q, %q or %q", o.History, sinks.HistoryAll, sinks.HistoryFailures, sinks.HistoryOff)
 	}
 	j, err := open(dir, o)
 	if err != nil {
@@ -196,6 +211,7 @@ func (j *Journal) start() {
 	j.background.Go(j.checkpoint)
 	j.background.Go(j.retain)
 	j.background.Go(j.index)
+	j.background.Go(j.remember)
 }
 
 // Write stores a batch as [Journal.Record] does.
@@ -263,7 +279,7 @@ func (j *Journal) shutdown() {
 	defer close(j.stopped)
 	j.background.Wait() // may still have the appender do something
 	j.appending.Wait()
-	err := errors.Join(j.writer.unwritten, j.release())
+	err := errors.Join(j.writer.unwritten, j.lastHistory(), j.release())
 	if err != nil {
 		j.stopErr = fmt.Errorf("shut down journal: %w", err)
 	}

@@ -10,11 +10,13 @@ import (
 // metrics are the journal's own; the constructor registers them and Shutdown takes them
 // away again.
 type metrics struct {
-	commit         prometheus.Histogram
-	conflicts      prometheus.Counter
-	evicted        prometheus.Counter
-	cutDead        prometheus.Counter
-	cutQuarantined prometheus.Counter
+	commit          prometheus.Histogram
+	conflicts       prometheus.Counter
+	evicted         prometheus.Counter
+	cutDead         prometheus.Counter
+	cutQuarantined  prometheus.Counter
+	cutAttempts     prometheus.Counter
+	droppedAttempts prometheus.Counter
 
 	registerer prometheus.Registerer
 	registered []prometheus.Collector
@@ -31,16 +33,18 @@ func newMetrics(j *Journal, r prometheus.Registerer) (*metrics, error) {
 			Help:    "How long a commit took, the sync included.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
-		conflicts:      counter("regcast_engine_id_conflicts_total", "Events stored although an event with their id and other content was there."),
-		evicted:        counter("regcast_engine_evicted_events_total", "Events that retention cut before a cursor had settled them, once for each cursor."),
-		cutDead:        counter("regcast_engine_dead_letters_cut_total", "Dead letters that were removed to keep dead_bytes."),
-		cutQuarantined: counter("regcast_engine_quarantine_cut_total", "Quarantined bodies that were removed to keep quarantine_bytes."),
+		conflicts:       counter("regcast_engine_id_conflicts_total", "Events stored although an event with their id and other content was there."),
+		evicted:         counter("regcast_engine_evicted_events_total", "Events that retention cut before a cursor had settled them, once for each cursor."),
+		cutDead:         counter("regcast_engine_dead_letters_cut_total", "Dead letters that were removed to keep dead_bytes, or by age."),
+		cutQuarantined:  counter("regcast_engine_quarantine_cut_total", "Quarantined bodies that were removed to keep quarantine_bytes."),
+		cutAttempts:     counter("regcast_engine_attempts_cut_total", "Attempts that were removed before their time, to keep the bound of history."),
+		droppedAttempts: counter("regcast_engine_attempts_dropped_total", "Attempts that history could not keep up with, or not write."),
 	}
 	if r == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.commit, m.conflicts, m.evicted, m.cutDead, m.cutQuarantined,
+		m.commit, m.conflicts, m.evicted, m.cutDead, m.cutQuarantined, m.cutAttempts, m.droppedAttempts,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "regcast_engine_bytes", Help: "Size of the journal's files on disk, the ballast aside.",
 		}, j.fileBytes),

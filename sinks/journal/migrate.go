@@ -2,7 +2,7 @@ package journal
 
 import (
 	"context"
-	_ "embed" // schema.sql
+	_ "embed" // schema.sql and those after it
 	"errors"
 	"fmt"
 	"os"
@@ -18,13 +18,16 @@ import (
 //go:embed schema.sql
 var schema string
 
+//go:embed schema2.sql
+var schema2 string
+
 // schemaVersion is the version of the format that this package writes: the number of
 // entries of migrations.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // migrations lead from each version of the format to the next: entry i from i to i+1.
-// The first makes a new file.
-func migrations() [schemaVersion]string { return [...]string{schema} }
+// A new file goes through all of them.
+func migrations() [schemaVersion]string { return [...]string{schema, schema2} }
 
 var (
 	// ErrNewer says that a later version of regcast wrote the journal.
@@ -137,6 +140,12 @@ func (a *appender) restore() error {
 	}
 	if ok {
 		a.head.next, a.head.bytes, a.head.hash, a.lastAt = r.uint(0)+1, r.int(1), r.blob(2), r.int(3)
+	}
+	if r, ok, err = a.db.get("SELECT bytes FROM attempt ORDER BY id DESC LIMIT 1"); err != nil {
+		return err
+	}
+	if ok {
+		a.j.history.total = r.int(0)
 	}
 	a.j.oldest.Store(a.trimmed.last + 1)
 	a.j.newest.Store(a.next - 1)

@@ -80,7 +80,7 @@ func TestOpenRefusesANewerFormat(t *testing.T) {
 	if err := journal.Export(context.Background(), dir, &strings.Builder{}); !errors.Is(err, journal.ErrNewer) {
 		t.Errorf("Export = %v, want %v", err, journal.ErrNewer)
 	}
-	sqlExec(t, dir, "PRAGMA user_version = 1")
+	sqlExec(t, dir, "PRAGMA user_version = 2")
 	mustShutdown(t, mustOpen(t, dir, nil)) // it was left alone
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/regcast/regcast/notifications"
@@ -137,13 +138,11 @@ func (j *Journal) DeadLetters(ctx context.Context, q sinks.DeadQuery) (list []si
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
-	limit, to := q.Limit, q.To
+	limit := q.Limit
 	if limit <= 0 {
 		limit = defaultList
 	}
-	if to == 0 {
-		to = forever
-	}
+	query, args := deadQuery(&q)
 	err = j.readSettled(ctx, func(db *conn) error {
 		return db.query(ctx, func(r row) error {
 			d, err := deadLetter(r)
@@ -157,14 +156,52 @@ func (j *Journal) DeadLetters(ctx context.Context, q sinks.DeadQuery) (list []si
 				return errStop
 			}
 			return nil
-		}, `SELECT id, cursor, reason, sequence, last, count, attempts, first_attempt, last_attempt, status, error, excerpt, buried, format, sender, event
-			FROM dead WHERE id > ?1 AND id <= ?2 AND (?3 = '' OR cursor = ?3) AND (?4 = '' OR reason = ?4) ORDER BY id`,
-			q.After, to, q.Cursor, string(q.Reason))
+		}, query, args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
 	return list, nil
+}
+
+// deadQuery returns the query that finds dead letters by the index that q allows. What q
+// selects beyond that is left to deadMatcher.
+func deadQuery(q *sinks.DeadQuery) (query string, args []any) {
+	const (
+		letters = `SELECT id, cursor, reason, sequence, last, count, attempts, first_attempt, last_attempt, status, error, excerpt, buried, format, sender, event
+			FROM dead WHERE (?3 = '' OR reason = ?3)`
+		between = " AND id > ?1 AND id <= ?2"
+		among   = " AND +id > ?1 AND +id <= ?2" // by another index than that of id
+		order   = " ORDER BY id"
+	)
+	to := q.To
+	if to == 0 {
+		to = forever
+	}
+	args = []any{min(q.After, forever), min(to, forever), string(q.Reason), q.Cursor, ""}
+	switch {
+	case len(q.IDs) > 0:
+		args[4] = list(q.IDs)
+		return letters + among + " AND (?4 = '' OR cursor = ?4) AND id IN (SELECT value FROM json_each(?5))" + order, args
+	case len(q.Sequences) > 0 && q.Cursor != "":
+		args[4] = list(q.Sequences)
+		return letters + among + " AND cursor = ?4 AND sequence IN (SELECT value FROM json_each(?5))" + order, args
+	case q.Cursor != "":
+		return letters + between + " AND cursor = ?4 AND ?5 = ''" + order, args
+	}
+	return letters + between + " AND ?4 = '' AND ?5 = ''" + order, args
+}
+
+// list makes a JSON array, as json_each reads it.
+func list(numbers []uint64) string {
+	text := []byte{'['}
+	for i, n := range numbers {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendUint(text, n, 10)
+	}
+	return string(append(text, ']'))
 }
 
 // deadMatcher returns what tells whether q selects a dead letter, as far as the database
@@ -180,7 +217,6 @@ func deadMatcher(q *sinks.DeadQuery) (func(*sinks.DeadLetter) bool, error) {
 	}
 	return func(d *sinks.DeadLetter) bool {
 		return repository(d.Event) &&
-			(len(q.IDs) == 0 || slices.Contains(q.IDs, d.ID)) &&
 			(len(q.Sequences) == 0 || slices.Contains(q.Sequences, d.Sequence))
 	}, nil
 }

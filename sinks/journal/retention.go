@@ -207,6 +207,27 @@ func (a *appender) expired(list []old, n int, before int64) bool {
 	return true
 }
 
+// expireDead deletes a step of the dead letters that are older than DeadAge. It tells
+// whether there may be more.
+func (a *appender) expireDead(now time.Time) (more bool, err error) {
+	before := now.Add(-a.j.opts.DeadAge).UnixMicro()
+	_, ok, err := a.db.get("SELECT id FROM (SELECT id, buried FROM dead ORDER BY id LIMIT 1) WHERE buried < ?", before)
+	if err != nil || !ok {
+		return false, err
+	}
+	n := 0
+	err = a.db.transact(func() error {
+		n, err = a.db.exec("DELETE FROM dead WHERE id IN (SELECT id FROM (SELECT id, buried FROM dead ORDER BY id LIMIT ?) WHERE buried < ?)", cutRows, before)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	a.j.metrics.cutDead.Add(float64(n))
+	a.j.log.Error("old dead letters were removed", "removed", n, "age", a.j.opts.DeadAge)
+	return true, nil
+}
+
 // retain runs beside the appender: it has it delete what has expired and give back
 // pages, in small steps; it keeps the ballast; and it tries whether a journal that
 // refused events can take them again.
@@ -220,6 +241,8 @@ func (j *Journal) retain() {
 		case <-ticker.C:
 		}
 		j.stepwise("delete expired events", func(now time.Time) (bool, error) { return j.writer.expire(now) })
+		j.stepwise("delete old dead letters", func(now time.Time) (bool, error) { return j.writer.expireDead(now) })
+		j.stepwise("delete old attempts", func(now time.Time) (bool, error) { return j.writer.expireAttempts(now) })
 		j.stepwise("shrink the file", func(time.Time) (bool, error) { return j.writer.shrink() })
 		if j.writer.health() != nil {
 			j.probe()

@@ -34,7 +34,7 @@ func (tr *trial) bury(count int) []sinks.Delivery {
 
 func (tr *trial) deadCursor(name string, q sinks.DeadQuery) sinks.Cursor {
 	tr.Helper()
-	c, err := tr.replayer().DeadCursor(tr.Context(), name, q)
+	c, err := tr.engine.DeadCursor(tr.Context(), name, q)
 	tr.must(err)
 	return c
 }
@@ -106,7 +106,7 @@ func testDeadCursorSelects(tr *trial) {
 	letters := tr.dead(sinks.DeadQuery{}, 8)
 
 	c := tr.deadCursor("r", sinks.DeadQuery{Cursor: "c", Repository: "team/b", Limit: 2})
-	_, err := tr.replayer().DeadCursor(ctx, "r", sinks.DeadQuery{})
+	_, err := tr.engine.DeadCursor(ctx, "r", sinks.DeadQuery{})
 	tr.mustBe(err, sinks.ErrInUse, "a second holder")
 	tr.claimNumbers(c, 1, 3)
 	tr.must(c.Close())
@@ -123,11 +123,11 @@ func testDeadCursorSelects(tr *trial) {
 	c = tr.deadCursor("r", sinks.DeadQuery{Reason: sinks.DeadExpired})
 	tr.atEnd(c)
 	tr.must(c.Close())
-	_, err = tr.replayer().DeadCursor(ctx, "r", sinks.DeadQuery{Repository: "***"})
+	_, err = tr.engine.DeadCursor(ctx, "r", sinks.DeadQuery{Repository: "***"})
 	if !notifications.IsPermanent(err) {
 		tr.Errorf("a bad pattern: %v, want a permanent error", err)
 	}
-	_, err = tr.replayer().DeadCursor(ctx, "No Name", sinks.DeadQuery{})
+	_, err = tr.engine.DeadCursor(ctx, "No Name", sinks.DeadQuery{})
 	tr.mustBe(err, sinks.ErrName, "a bad name")
 }
 
@@ -193,7 +193,7 @@ func testDeadCursorShutdown(tr *trial) {
 	_, err := c.Claim(ctx, make([]sinks.Delivery, 1))
 	tr.mustBe(err, notifications.ErrClosed, "claim")
 	tr.mustBe(c.Settle(sinks.Settlement{Sequence: d.Sequence}), notifications.ErrClosed, "settle")
-	_, err = tr.replayer().DeadCursor(ctx, "s", sinks.DeadQuery{})
+	_, err = tr.engine.DeadCursor(ctx, "s", sinks.DeadQuery{})
 	tr.mustBe(err, notifications.ErrClosed, "dead cursor")
 	tr.must(c.Close())
 }
@@ -208,16 +208,4 @@ func testDeadCursorReopen(tr *trial) {
 	tr.settle(c, sinks.Delivered, tr.claimNumbers(c, 1, 3)...)
 	tr.atEnd(c)
 	tr.dead(sinks.DeadQuery{}, 0)
-}
-
-type replayer interface {
-	DeadCursor(ctx context.Context, name string, q sinks.DeadQuery) (sinks.Cursor, error)
-}
-
-func (tr *trial) replayer() replayer {
-	r, ok := tr.engine.(replayer)
-	if !ok {
-		tr.leaveOut("the engine has no cursors over dead letters")
-	}
-	return r
 }

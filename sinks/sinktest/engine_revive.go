@@ -1,7 +1,6 @@
 package sinktest
 
 import (
-	"context"
 	"slices"
 
 	"github.com/regcast/regcast/notifications"
@@ -21,7 +20,7 @@ var reviveTests = []engineTest{
 // revive brings back what q selects and checks how much that was.
 func (tr *trial) revive(c sinks.Cursor, q sinks.DeadQuery, want int) {
 	tr.Helper()
-	n, err := tr.reviver(c).Revive(tr.Context(), q)
+	n, err := c.Revive(tr.Context(), q)
 	if err != nil || n != want {
 		tr.Fatalf("revived %d, %v; want %d", n, err, want)
 	}
@@ -66,7 +65,7 @@ func testReviveSelects(tr *trial) {
 	tr.revive(c, sinks.DeadQuery{Repository: "*/b", Limit: 2}, 2)
 	tr.claimNumbers(c, 3, 5)
 	tr.revive(c, sinks.DeadQuery{Reason: sinks.DeadExpired}, 0)
-	_, err := tr.reviver(c).Revive(tr.Context(), sinks.DeadQuery{Repository: "***"})
+	_, err := c.Revive(tr.Context(), sinks.DeadQuery{Repository: "***"})
 	if !notifications.IsPermanent(err) {
 		tr.Errorf("a bad pattern: %v, want a permanent error", err)
 	}
@@ -90,7 +89,7 @@ func testReviveStrange(tr *trial) {
 		tr.Errorf("%+v is left, want the letter of d", left[0])
 	}
 	tr.must(d.Close())
-	if _, err := tr.reviver(d).Revive(tr.Context(), sinks.DeadQuery{}); err == nil {
+	if _, err := d.Revive(tr.Context(), sinks.DeadQuery{}); err == nil {
 		tr.Error("a closed cursor revives")
 	}
 	// A cursor that was made again has not settled what the former one did.
@@ -108,7 +107,6 @@ func testReviveWakes(tr *trial) {
 	tr.push(0, 2)
 	tr.settle(c, sinks.DeadLettered, tr.claim(c, 2)...)
 	tr.dead(sinks.DeadQuery{}, 2)
-	tr.reviver(c)
 	got := make(chan []int, 1)
 	go func() {
 		into := make([]sinks.Delivery, 2)
@@ -170,16 +168,4 @@ func testReviveReopen(tr *trial) {
 	if info := tr.info("c"); info.LowWater != ds[many-1].Sequence || info.Totals[sinks.Delivered] != many {
 		tr.Errorf("%+v, want all delivered", info)
 	}
-}
-
-type reviver interface {
-	Revive(ctx context.Context, q sinks.DeadQuery) (int, error)
-}
-
-func (tr *trial) reviver(c sinks.Cursor) reviver {
-	r, ok := c.(reviver)
-	if !ok {
-		tr.leaveOut("the cursor revives nothing")
-	}
-	return r
 }
