@@ -60,23 +60,36 @@ func (j *Journal) indexStep() (more bool, err error) {
 	if err != nil || len(entries) == 0 {
 		return false, err
 	}
+	if err := j.addEntries(entries); err != nil {
+		return false, err
+	}
+	return j.indexed.Load() < j.newest.Load(), nil
+}
+
+// addEntries has the appender put entries, which follow what is indexed, into the indexes.
+// Chunks that retention has deleted since they were read are left out: nobody would take
+// them out again.
+func (j *Journal) addEntries(entries []entry) error {
 	last := entries[len(entries)-1].last
-	err = j.outside(func() error {
-		return j.writer.db.transact(func() error {
+	return j.outside(func() error {
+		db := j.writer.db
+		err := db.transact(func() error {
 			for i := range entries {
-				if err := addEntry(j.writer.db, &entries[i]); err != nil {
+				if entries[i].last < j.oldest.Load() {
+					continue
+				}
+				if err := addEntry(db, &entries[i]); err != nil {
 					return err
 				}
 			}
-			_, err := j.writer.db.exec("UPDATE indexed SET last = ?", last)
+			_, err := db.exec("UPDATE indexed SET last = ?", last)
 			return err
 		})
+		if err == nil {
+			j.indexed.Store(last) // before retention goes on
+		}
+		return err
 	})
-	if err != nil {
-		return false, err
-	}
-	j.indexed.Store(last)
-	return last < j.newest.Load(), nil
 }
 
 // unindexed returns what the indexes need of the chunks that follow the event done, about
@@ -164,11 +177,12 @@ func addEntry(db *conn, e *entry) error {
 func (a *appender) unindex(last uint64) error {
 	last = min(last, a.j.indexed.Load())
 	var entries []entry
+	var unreadable []uint64
 	err := a.db.query(context.Background(), func(r row) error {
 		e, err := entryOf(r)
-		if err != nil {
-			// The row goes in any case; an entry for it that stays is passed over.
+		if err != nil { // the row goes in any case
 			a.j.log.Error("delete a damaged chunk", "first", r.uint(0), "error", err)
+			unreadable = append(unreadable, r.uint(0))
 			return nil
 		}
 		entries = append(entries, e)
@@ -176,6 +190,13 @@ func (a *appender) unindex(last uint64) error {
 	}, "SELECT first, last, stored, prints, body FROM chunk WHERE first <= ? ORDER BY first", last)
 	if err != nil {
 		return err
+	}
+	for _, first := range unreadable { // a walk through the indexes: who was in it cannot be read
+		for _, q := range []string{"DELETE FROM by_id WHERE first = ?", "DELETE FROM by_repository WHERE first = ?"} {
+			if _, err := a.db.exec(q, first); err != nil {
+				return err
+			}
+		}
 	}
 	names := make(map[string]struct{})
 	for _, e := range entries {
