@@ -231,15 +231,19 @@ func (j *Journal) Attempts(ctx context.Context, q sinks.AttemptQuery) (list []si
 // attempts lists what q selects, which is not about one event.
 func attempts(ctx context.Context, db *conn, q *sinks.AttemptQuery) (list []sinks.AttemptRecord, err error) {
 	const where = "AND (?2 = '' OR endpoint = ?2) AND (NOT ?3 OR fault <> '' OR error <> '') "
-	query := attemptColumns + "WHERE (?1 = 0 OR id < ?1) " + where + "ORDER BY id DESC LIMIT ?4"
-	if q.OldestFirst {
+	query := attemptColumns + "WHERE id < ?1 " + where + "ORDER BY id DESC LIMIT ?4"
+	after := min(q.After, forever)
+	switch {
+	case q.OldestFirst:
 		query = attemptColumns + "WHERE id > ?1 " + where + "ORDER BY id LIMIT ?4"
+	case after == 0:
+		after = forever
 	}
 	err = db.query(ctx, func(r row) error {
 		a, err := attemptOf(r)
 		list = append(list, a)
 		return err
-	}, query, q.After, q.Endpoint, q.Failures, q.Limit)
+	}, query, after, q.Endpoint, q.Failures, q.Limit)
 	return list, err
 }
 

@@ -171,8 +171,9 @@ func deadQuery(q *sinks.DeadQuery) (query string, args []any) {
 		letters = `SELECT id, cursor, reason, sequence, last, count, attempts, first_attempt, last_attempt, status, error, excerpt, buried, format, sender, event
 			FROM dead WHERE (?3 = '' OR reason = ?3)`
 		between = " AND id > ?1 AND id <= ?2"
-		among   = " AND +id > ?1 AND +id <= ?2" // by another index than that of id
+		among   = " AND +id > ?1 AND +id <= ?2" // "+": not the index to use
 		order   = " ORDER BY id"
+		sort    = " ORDER BY +id"
 	)
 	to := q.To
 	if to == 0 {
@@ -185,7 +186,7 @@ func deadQuery(q *sinks.DeadQuery) (query string, args []any) {
 		return letters + among + " AND (?4 = '' OR cursor = ?4) AND id IN (SELECT value FROM json_each(?5))" + order, args
 	case len(q.Sequences) > 0 && q.Cursor != "":
 		args[4] = list(q.Sequences)
-		return letters + among + " AND cursor = ?4 AND sequence IN (SELECT value FROM json_each(?5))" + order, args
+		return letters + among + " AND cursor = ?4 AND sequence IN (SELECT value FROM json_each(?5))" + sort, args
 	case q.Cursor != "":
 		return letters + between + " AND cursor = ?4 AND ?5 = ''" + order, args
 	}
