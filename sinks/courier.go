@@ -2,7 +2,6 @@ package sinks
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -35,18 +34,19 @@ type courier struct {
 	bytes    int        // of them
 	due      batchQueue // to be offered again now, or the rest of what was split; in turn with new batches
 	waiting  dueHeap[*batch]
-	turn     bool            // it is a new batch's turn, not one's of due
-	parked   map[uint64]past // of events that this Deliver has parked, at most Window
-	lingerTo time.Time       // when a batch that is not full goes; zero while nothing is ready
-	askAt    time.Time       // when to ask Policy.Admit again, if it said 0
-	lookAt   time.Time       // when to look again for a key that fills the window
-	rateAt   time.Time       // when Rate admits the next new batch
-	ceiling  int             // bytes; what a receiver was found to take. 0: unknown
+	turn     bool                 // it is a new batch's turn, not one's of due
+	parked   map[uint64]past      // of events that this Deliver has parked, at most Window
+	lingerTo time.Time            // when a batch that is not full goes; zero while nothing is ready
+	askAt    time.Time            // when to ask Policy.Admit again, if it said 0
+	failing  map[string]time.Time // since when keys fail, at most Window
+	lookAt   time.Time            // when to look again for a key to park
+	rateAt   time.Time            // when Rate admits the next new batch
+	ceiling  int                  // bytes; what a receiver was found to take. 0: unknown
 	free     []*batch
 
-	ends    []Settlement // not settled yet
-	settled [Outcomes][]Delivery
-	stop    error // why to stop
+	marks   endings // without a dead letter
+	letters endings // with one
+	stop    error   // why to stop
 }
 
 // A claim is the answer of Cursor.Claim.
@@ -80,6 +80,7 @@ func newCourier(cur Cursor, dst notifications.Sink, opts *DeliverOptions) *couri
 		ahead:   min(max(256, 2*o.Concurrency*o.Batch.MaxEvents), 2048, o.Window),
 		lanes:   lanes{byKey: make(map[string]*lane)},
 		parked:  make(map[uint64]past),
+		failing: make(map[string]time.Time),
 		ask:     make(chan int, 1),
 		claimed: make(chan claim, 1),
 		todo:    make(chan *batch, o.Concurrency),
@@ -118,9 +119,16 @@ func (c *courier) deliver(ctx context.Context) error {
 		}
 		now := time.Now()
 		c.send(now)
+		if c.relieve(now) {
+			continue // there is something to send, or room
+		}
 		c.askForMore(now)
-		if err := c.settle(); err != nil {
+		refused := c.refused()
+		if err := c.settle(now); err != nil {
 			return err
+		}
+		if refused && !c.refused() {
+			continue // there is room for more
 		}
 		if at := c.nextAlarm(now); !at.Equal(alarm) {
 			if alarm = at; !at.IsZero() {
@@ -152,7 +160,7 @@ func (c *courier) deliver(ctx context.Context) error {
 // nextAlarm says when something is to be done without being told; zero for never.
 func (c *courier) nextAlarm(now time.Time) time.Time {
 	at, _ := c.waiting.next()
-	for _, t := range [...]time.Time{c.askAt, c.lingerTo, c.lookAt, c.rateAt} {
+	for _, t := range [...]time.Time{c.askAt, c.lingerTo, c.lookAt, c.rateAt, c.marks.at, c.letters.at} {
 		if t.After(now) && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
@@ -165,35 +173,77 @@ func (c *courier) askForMore(now time.Time) {
 	if c.claiming || c.lanes.readyEvents >= c.ahead {
 		return
 	}
-	for c.full() {
-		if !c.relieve(now) {
-			return
-		}
+	if room := c.room(); room > 0 {
+		c.claiming = true
+		c.ask <- min(c.ahead, room)
 	}
-	c.claiming = true
-	c.ask <- min(c.ahead, c.opts.Window-c.held)
 }
 
-func (c *courier) full() bool { return c.held >= c.opts.Window || c.bytes >= windowBytes }
+// room is how many more events may be held. Those whose end the engine does not take
+// count as held.
+func (c *courier) room() int {
+	events, bytes := c.unsettled()
+	if c.bytes+bytes >= windowBytes {
+		return 0
+	}
+	return c.opts.Window - c.held - events
+}
 
-// relieve makes room by parking a waiting batch whose key has at least half of what is
-// held, and tells whether there was one. It does not look again for a second if not.
+// parkAfter is how long a key may fail before it has to make room.
+const parkAfter = 30 * time.Second
+
+// relieve parks a waiting batch when there is no room and nothing to send: of the keys
+// that have failed for parkAfter, the head of the one that has most of what is held. It
+// tells whether there was one. While the policy lets nothing be sent, or the engine takes
+// nothing, parking would be of no use to anybody.
 func (c *courier) relieve(now time.Time) bool {
-	if now.Before(c.lookAt) {
+	if len(c.waiting) == 0 || c.lanes.readyEvents+len(c.due) > 0 || c.room() > 0 || now.Before(c.lookAt) ||
+		c.refused() || c.inFlight >= c.opts.Concurrency || !c.admitted(now) {
 		return false
 	}
+	found, most := -1, 0
+	c.lookAt = now.Add(parkAfter)
 	for i, w := range c.waiting {
-		if slices.ContainsFunc(w.v.items, c.hogs) {
-			c.park(c.waiting.remove(i), later(w.at, now.Add(time.Second)))
-			return true
+		for _, it := range w.v.items {
+			since, failing := c.failing[it.lane.key]
+			switch n := it.lane.waiting + it.lane.taken; {
+			case failing && now.Sub(since) < parkAfter:
+				c.lookAt = earlier(c.lookAt, since.Add(parkAfter))
+			case failing && n > most:
+				found, most = i, n
+			}
 		}
 	}
-	c.lookAt = now.Add(time.Second)
-	return false
+	if found < 0 {
+		return false
+	}
+	c.lookAt = now
+	// For longer each time: those put aside would come back before those behind them had
+	// their turn.
+	w := c.waiting[found]
+	aside := Backoff{Max: 5 * time.Minute}.Delay(w.v.items[0].Tries + 1)
+	c.park(c.waiting.remove(found), later(w.at, now.Add(aside)))
+	return true
 }
 
-// hogs tells whether the key of it has at least half of what is held.
-func (c *courier) hogs(it *item) bool { return 2*(it.lane.waiting+it.lane.taken) >= c.held }
+// failed notes since when the keys of b fail, which are to be offered again.
+func (c *courier) failed(b *batch, now time.Time) {
+	for _, it := range b.items {
+		since, ok := c.failing[it.lane.key]
+		if !ok && len(c.failing) < c.opts.Window {
+			since = now
+			c.failing[it.lane.key] = now
+		}
+		c.lookAt = earlier(c.lookAt, since.Add(parkAfter))
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -219,33 +269,4 @@ func (c *courier) receive(lent []Delivery) {
 		c.lanes.add(c.opts.Key(d.Event), d, p)
 	}
 	clear(lent) // or the claiming goroutine's space would keep the events
-}
-
-// settle tells the cursor, and then OnSettle, how loans have ended since the last time.
-func (c *courier) settle() error {
-	if len(c.ends) == 0 {
-		return nil
-	}
-	err := c.cur.Settle(c.ends...)
-	clear(c.ends)
-	c.ends = c.ends[:0]
-	for o := range c.settled {
-		if err == nil && len(c.settled[o]) > 0 {
-			c.opts.OnSettle(Outcome(o), c.settled[o])
-		}
-		clear(c.settled[o])
-		c.settled[o] = c.settled[o][:0]
-	}
-	return err
-}
-
-// end notes how the loan of d has ended.
-func (c *courier) end(d Delivery, s Settlement) {
-	c.ends = append(c.ends, s)
-	switch s.Outcome {
-	case Delivered, Filtered, DeadLettered:
-		if c.opts.OnSettle != nil {
-			c.settled[s.Outcome] = append(c.settled[s.Outcome], d)
-		}
-	}
 }

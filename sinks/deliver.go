@@ -46,15 +46,24 @@ type BatchOptions struct {
 // blame is alone.
 //
 // Bounds: it holds at most opts.Window events, and 32 MiB of them; it asks for more only
-// as it can send more. When these are full and half of them belong to one key whose head
-// is waiting for its next try, that head is parked early.
+// as it can send more. When these are full and nothing is left to be sent although the
+// policy admits it, keys that have failed for 30 s make room: the head of the one that has
+// most is parked early, for up to 5 min or until its next try if that is later. So those
+// that fail keep nobody else waiting for good, however many they are. A receiver that
+// fails as a whole is the policy's to find, which then answers [Hold].
+//
+// A loan that the engine has no room to settle (notifications.ErrFull: a dead letter on
+// a full disk) counts as held and is settled again later, at intervals of 5 s at most.
 //
 // Stop and abort: when ctx ends it claims and offers nothing more, lets writes in flight
 // finish for opts.Drain, then cancels them, settles what was accepted, releases the rest
 // and returns nil. It returns nil too when a bounded cursor is at its end. Otherwise it
 // ends with the error of Claim or Settle, or of the write that its policy answered with
-// [Stop], after draining in the same way. It closes neither cur nor dst. Its goroutines,
-// at most opts.Concurrency and one more, have ended when it returns.
+// [Stop], after draining in the same way. What there is no room to write a dead letter
+// for in the end is released. If Settle fails for another reason even then, its error is
+// returned, and some events stay on loan: closing cur returns these, and another Deliver
+// from cur before that would miss them. It closes neither cur nor dst. Its goroutines, at
+// most opts.Concurrency and one more, have ended when it returns.
 func Deliver(ctx context.Context, cur Cursor, dst notifications.Sink, opts *DeliverOptions) error {
 	c := newCourier(cur, dst, opts)
 	claims, cancelClaims := context.WithCancel(ctx)

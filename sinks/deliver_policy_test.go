@@ -198,17 +198,66 @@ func TestDeliverParksEarlyWhenOneKeyFillsTheWindow(t *testing.T) {
 	})
 }
 
-func TestDeliverKeepsOrderWhenManyKeysFillTheWindow(t *testing.T) {
+// Parking helps nobody while nothing may be sent.
+func TestDeliverKeepsOrderDuringAHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(context.Context, sinks.Attempt, []*notifications.Event) error { return errBusy }}
-		d := deliver(t, r, &sinks.DeliverOptions{Window: 100})
+		judged := 0
+		policy := table{
+			admit: func(time.Time) (int, time.Duration) {
+				if judged < 10 {
+					return 1, 0
+				}
+				return 0, time.Minute
+			},
+			judge: func(*sinks.Attempt, error) sinks.Verdict {
+				judged++
+				return sinks.Verdict{Action: sinks.Retry, After: time.Hour}
+			},
+		}
+		d := deliver(t, r, &sinks.DeliverOptions{Policy: policy, Window: 100})
 		d.write(notificationstest.Pushes(0, 1000, repositories(10)...)...)
 		pass(10 * time.Minute)
-		if info := d.info(); info.Parked != 0 || info.Pending != 1000 {
-			t.Errorf("%+v, want nothing parked", info)
+		if info := d.info(); info.Parked != 0 || info.Pending != 1000 || judged != 10 {
+			t.Errorf("%+v after %d attempts, want nothing parked after 10", info, judged)
 		}
 		d.end()
 	})
+}
+
+func TestDeliverPastManyKeysThatFail(t *testing.T) {
+	for name, test := range map[string]struct{ failing, each, window, batch int }{
+		"three fill the window":         {3, 200, 300, 1},
+		"three fill it, in batches":     {3, 200, 300, 10},
+		"one for each place":            {100, 3, 100, 1},
+		"eight, window of 64":           {8, 1000, 64, 1},
+		"eight, window of 1000":         {8, 1000, 1000, 1},
+		"eight, the default window":     {8, 1000, 0, 1},
+		"eight fill the default window": {8, 10_000, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+					time.Sleep(10 * time.Millisecond)
+					if slices.ContainsFunc(batch, func(e *notifications.Event) bool { return e.Repository != "healthy" }) {
+						return errBusy
+					}
+					return nil
+				}}
+				d := deliver(t, r, &sinks.DeliverOptions{Window: test.window, Batch: sinks.BatchOptions{MaxEvents: test.batch}})
+				failing := test.failing * test.each
+				d.write(notificationstest.Pushes(0, failing, repositories(test.failing)...)...)
+				healthy := notificationstest.Pushes(failing, 50, "healthy")
+				d.write(healthy...)
+				pass(10 * time.Minute)
+				d.expect(healthy)
+				if info := d.info(); info.Pending != uint64(failing) {
+					t.Errorf("%+v, want the %d that fail to be pending", info, failing)
+				}
+				d.end()
+			})
+		})
+	}
 }
 
 func TestDeliverHonoursRetryAfter(t *testing.T) {

@@ -34,7 +34,7 @@ func (c *courier) drain(cancelWrites context.CancelCauseFunc) error {
 	close(c.todo)
 	c.workers.Wait()
 	c.releaseAll()
-	return c.settle()
+	return c.settleLast()
 }
 
 // last settles a batch that was in flight when delivery ended. An error after the abort

@@ -3,7 +3,6 @@ package sinks
 import (
 	"errors"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -22,9 +21,7 @@ func (c *courier) judge(b *batch) {
 	case v.Action == Retry:
 		b.attempt.Previous = b.err
 		c.waiting.push(now.Add(v.After), b)
-		if slices.ContainsFunc(b.items, c.hogs) {
-			c.lookAt = now
-		}
+		c.failed(b, now)
 	case (v.Action == Split || v.Action == Dead) && single:
 		c.bury(b, v)
 	case v.Action == Split || v.Action == Dead:
@@ -51,6 +48,9 @@ func (c *courier) halt(b *batch) {
 // split batch offered next.
 func (c *courier) finish(b *batch, s Settlement) {
 	for _, it := range b.items {
+		if s.Outcome != Parked {
+			delete(c.failing, it.lane.key)
+		}
 		s.Sequence = it.Sequence
 		c.end(it.Delivery, s)
 		c.held--
