@@ -110,6 +110,7 @@ func (p Position) Resolve(oldest, next uint64, at func(time.Time) (uint64, error
 // since its start = the sum of Totals + Pending.
 type CursorInfo struct {
 	Name          string
+	Begin         uint64           // the cursor began after it
 	LowWater      uint64           // every sequence up to and including it is settled
 	Pending       uint64           // events stored and not settled, those on loan and parked included
 	Parked        uint64           // of these, waiting for their Until

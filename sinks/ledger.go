@@ -274,7 +274,7 @@ func (l *Ledger) Floor() uint64 {
 // number. Name, OldestPending (when LowWater+1 was stored, if anything is pending) and
 // Held are the engine's to add.
 func (l *Ledger) Info(last uint64) CursorInfo {
-	info := CursorInfo{LowWater: l.progress.low, Parked: uint64(len(l.parked)), Totals: l.totals}
+	info := CursorInfo{Begin: l.begin, LowWater: l.progress.low, Parked: uint64(len(l.parked)), Totals: l.totals}
 	if last = min(last, l.end); last > l.begin {
 		info.Pending = last - l.begin
 	}

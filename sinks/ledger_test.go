@@ -85,7 +85,7 @@ func (m *naiveLedger) cut(first, last uint64, o sinks.Outcome) (n uint64) {
 }
 
 func (m *naiveLedger) info(begin uint64) sinks.CursorInfo {
-	info := sinks.CursorInfo{LowWater: begin, Totals: m.totals}
+	info := sinks.CursorInfo{Begin: begin, LowWater: begin, Totals: m.totals}
 	for m.events[info.LowWater+1] != nil && m.events[info.LowWater+1].settled {
 		info.LowWater++
 	}
@@ -222,7 +222,7 @@ func TestLedgerRestores(t *testing.T) {
 	until := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l.RestoreParked(17, until, 3)
 	l.RestoreParked(16, until, 3) // settled: nothing to park
-	if diff := cmp.Diff(sinks.CursorInfo{LowWater: 14, Pending: 5, Parked: 1, Totals: totals}, l.Info(20)); diff != "" {
+	if diff := cmp.Diff(sinks.CursorInfo{Begin: 10, LowWater: 14, Pending: 5, Parked: 1, Totals: totals}, l.Info(20)); diff != "" {
 		t.Errorf("info (-want +got):\n%s", diff)
 	}
 	var lent []uint64
