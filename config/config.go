@@ -137,9 +137,19 @@ const (
 type Engine struct {
 	// Kind is EngineJournal or EngineMemory.
 	Kind string `toml:"kind"`
+	// History says which attempts to deliver are remembered: HistoryAll, HistoryFailures
+	// or HistoryOff.
+	History string `toml:"history"`
 	// Journal are the settings of that kind.
 	Journal Journal `toml:"journal"`
 }
+
+// Which attempts are remembered.
+const (
+	HistoryAll      = "all"
+	HistoryFailures = "failures" // those that were not accepted
+	HistoryOff      = "off"
+)
 
 // What a full journal does.
 const (
@@ -184,7 +194,8 @@ func Default() *Config {
 		},
 		Admin: Admin{Listen: "127.0.0.1:8411"},
 		Engine: Engine{
-			Kind: EngineJournal,
+			Kind:    EngineJournal,
+			History: HistoryAll,
 			Journal: Journal{
 				RetentionAge:    168 * time.Hour,
 				RetentionBytes:  10 * GiB,

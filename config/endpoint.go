@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // The formats of what endpoints receive.
 const (
@@ -13,6 +16,13 @@ const (
 	OrderRepository = "repository" // within each repository
 	OrderEndpoint   = "endpoint"   // over all of them: one request at a time
 	OrderNone       = "none"       // as it comes
+)
+
+// What becomes of an event that has held up its repository for MaxBlock.
+const (
+	OnBlockPark       = "park"        // it is put aside and tried again later, out of order
+	OnBlockHold       = "hold"        // its repository goes on waiting for it
+	OnBlockDeadLetter = "dead_letter" // it is given up on
 )
 
 // An Endpoint is a consumer of events and the terms on which it gets them.
@@ -43,6 +53,10 @@ type Endpoint struct {
 	Ordering string `toml:"ordering"`
 	// Concurrency is how many requests may be under way at once.
 	Concurrency int `toml:"concurrency"`
+	// MaxBlock is how long one event that fails may hold up its repository.
+	MaxBlock time.Duration `toml:"max_block"`
+	// OnBlock is what becomes of it then: OnBlockPark, OnBlockHold or OnBlockDeadLetter.
+	OnBlock string `toml:"on_block"`
 	// Batch says how many events go into one request.
 	Batch Batch `toml:"batch"`
 	// Retry says how long to wait before the same request is tried again.
@@ -55,6 +69,10 @@ type Endpoint struct {
 	TLS ClientTLS `toml:"tls"`
 	// ProxyURL is an egress proxy; it may hold a password.
 	ProxyURL Secret `toml:"proxy_url"`
+	// AllowCIDRs are the only networks that are connected to, unless there are none.
+	AllowCIDRs []netip.Prefix `toml:"allow_cidrs"`
+	// DenyCIDRs are networks that are never connected to.
+	DenyCIDRs []netip.Prefix `toml:"deny_cidrs"`
 	// SuccessOn are extra statuses that mean "accepted".
 	SuccessOn []int `toml:"success_on"`
 	// RetryOn are extra statuses that mean "again later".
@@ -81,6 +99,9 @@ type Retry struct {
 	Initial time.Duration `toml:"initial"`
 	// Max is the longest wait.
 	Max time.Duration `toml:"max"`
+	// MaxAge is how long an event may fail before it is given up on, the time under a hold
+	// of its endpoint not counted.
+	MaxAge time.Duration `toml:"max_age"`
 	// RetryAfterMax is the longest wait that an endpoint may ask for.
 	RetryAfterMax time.Duration `toml:"retry_after_max"`
 }
@@ -110,6 +131,8 @@ func defaultEndpoint() Endpoint {
 		Ordering:    OrderRepository,
 		Concurrency: 8,
 		Batch:       Batch{MaxEvents: 1, MaxBytes: 1 * MiB},
-		Retry:       Retry{Initial: time.Second, Max: time.Minute, RetryAfterMax: time.Hour},
+		MaxBlock:    10 * time.Minute,
+		OnBlock:     OnBlockPark,
+		Retry:       Retry{Initial: time.Second, Max: time.Minute, MaxAge: 72 * time.Hour, RetryAfterMax: time.Hour},
 	}
 }

@@ -58,9 +58,7 @@ func walk(path string, v reflect.Value, visit func(path string, k schemaKey, v r
 // yet. It is refused for that reason, and neither as unknown nor silently ignored.
 func later(path string) bool {
 	switch plain(path) {
-	case "proxy", "engine.jetstream", "engine.history",
-		"endpoint.signing", "endpoint.allow_cidrs", "endpoint.deny_cidrs",
-		"endpoint.max_block", "endpoint.on_block", "endpoint.retry.max_age":
+	case "proxy", "engine.jetstream", "endpoint.signing":
 		return true
 	}
 	return false

@@ -84,6 +84,7 @@ func (d *decoder) engine(e *Engine) {
 		d.report("engine.kind", "%q is not yet available in this version", e.Kind)
 	}
 	d.oneOf("engine.kind", e.Kind, EngineJournal, EngineMemory)
+	d.oneOf("engine.history", e.History, HistoryAll, HistoryFailures, HistoryOff)
 	j := &e.Journal
 	d.require("engine.journal.retention_age", j.RetentionAge > 0, "must be more than 0s")
 	d.require("engine.journal.retention_bytes", j.RetentionBytes >= MiB, "must be at least 1MiB")

@@ -32,6 +32,8 @@ func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.require(join(at, "timeout"), e.Timeout >= time.Millisecond && e.Timeout <= 10*time.Minute, "must be from 1ms to 10m")
 	d.oneOf(join(at, "ordering"), e.Ordering, OrderRepository, OrderEndpoint, OrderNone)
 	d.require(join(at, "concurrency"), e.Concurrency >= 1 && e.Concurrency <= 1024, "must be from 1 to 1024")
+	d.require(join(at, "max_block"), e.MaxBlock >= time.Millisecond, "must be at least 1ms")
+	d.oneOf(join(at, "on_block"), e.OnBlock, OnBlockPark, OnBlockHold, OnBlockDeadLetter)
 	d.secret(at, "authorization", e.Authorization, e.AuthorizationFile)
 	d.require(join(at, "authorization"), !strings.ContainsFunc(e.Authorization.Reveal(), unicode.IsControl), "has a line end or another control character in it")
 	d.headerFields(join(at, "headers"), e)
@@ -43,6 +45,7 @@ func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.require(join(retry, "initial"), e.Retry.Initial >= time.Millisecond && e.Retry.Initial <= maxRetry, "must be from 1ms to 24h")
 	d.require(join(retry, "max"), e.Retry.Max >= e.Retry.Initial, "must not be less than initial, which is %v", e.Retry.Initial)
 	d.require(join(retry, "max"), e.Retry.Max <= maxRetry, "must be at most 24h")
+	d.require(join(retry, "max_age"), e.Retry.MaxAge >= time.Millisecond, "must be at least 1ms")
 	d.require(join(retry, "retry_after_max"), e.Retry.RetryAfterMax >= time.Second && e.Retry.RetryAfterMax <= maxRetry, "must be from 1s to 24h")
 
 	d.pair(join(at, "tls"), e.TLS.CertFile, e.TLS.KeyFile)

@@ -68,7 +68,7 @@ func serve(cmd *cobra.Command, cfg *config.Config) error {
 
 	ctx := cmd.Context()
 	a, err := app.Start(ctx, cfg, app.Options{
-		Version: currentBuild().Version, Logger: logger, Console: cmd.OutOrStdout(),
+		Version: currentBuild().Version, Logger: logger, Level: level, Console: cmd.OutOrStdout(),
 	})
 	if err != nil && errors.Is(err, ctx.Err()) {
 		logger.Info("stopped while starting")
@@ -80,7 +80,7 @@ func serve(cmd *cobra.Command, cfg *config.Config) error {
 	for {
 		select {
 		case <-hangup:
-			reload(ctx, a, cfg.File(), level, logger)
+			reload(ctx, a, cfg.File(), logger)
 		case err := <-a.Failed():
 			logger.Error("stopping", "error", err)
 			return errors.Join(err, stop(a, cfg))
@@ -106,17 +106,8 @@ func stop(a *app.App, cfg *config.Config) error {
 }
 
 // reload reads the file again. What is wrong with it is logged, and nothing changes.
-func reload(ctx context.Context, a *app.App, file string, level *slog.LevelVar, logger *slog.Logger) {
-	if file == "" {
-		logger.Warn("nothing to reload: running without a configuration file")
-		return
-	}
-	cfg, err := app.Load(file)
-	if err == nil {
-		err = a.Reload(ctx, cfg)
-	} else {
-		a.RefuseReload()
-	}
+func reload(ctx context.Context, a *app.App, file string, logger *slog.Logger) {
+	err := a.Reload(ctx)
 	if problems, ok := errors.AsType[config.Problems](err); ok {
 		for _, p := range problems {
 			logger.Error("the configuration file has a problem", "problem", p.String())
@@ -125,24 +116,15 @@ func reload(ctx context.Context, a *app.App, file string, level *slog.LevelVar, 
 	}
 	if err != nil {
 		logger.Error("the configuration file is refused, the old settings stay", "file", file, "error", err)
-		return
 	}
-	level.Set(levelOf(cfg.Log))
-	logger.Info("configuration reloaded", "file", file)
 }
 
 // newLogger logs to w as the configuration says, at level, which it sets.
 func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) *slog.Logger {
-	level.Set(levelOf(c))
+	_ = level.UnmarshalText([]byte(c.Level)) // config has checked the name
 	opts := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-// levelOf is the level that the configuration names; config has checked the name.
-func levelOf(c config.Log) (level slog.Level) {
-	_ = level.UnmarshalText([]byte(c.Level))
-	return level
 }

@@ -27,9 +27,10 @@ import (
 
 // Options are what an App needs beside its configuration.
 type Options struct {
-	Version string       // for the User-Agent and regcast_build_info
-	Logger  *slog.Logger // nil: nothing is logged
-	Console io.Writer    // where "console:" endpoints print; nil: os.Stdout
+	Version string         // for the User-Agent and regcast_build_info
+	Logger  *slog.Logger   // nil: nothing is logged
+	Console io.Writer      // where "console:" endpoints print; nil: os.Stdout
+	Level   *slog.LevelVar // of Logger, set as the configuration says; nil: it stays
 }
 
 // An App is a running dispatcher. Its methods are safe for concurrent use.
@@ -42,19 +43,30 @@ type App struct {
 
 	engine  sinks.Engine
 	healthy func() error // of the engine
-	intake  *intake.Handler
-	servers servers
+	news    *news        // records in the engine
+	slots   *endpoints.Slots
+	keeper  *keeper
+	jobs    *jobs
+
+	dispatcher *dispatcher
+	intake     *intake.Handler
+	admin      *admin.Handler
+	servers    servers
 
 	stopping atomic.Bool
 	tokens   atomic.Pointer[credentials]
 
-	mu         sync.Mutex // guards what follows: one Reload or Shutdown at a time
+	mu         sync.Mutex   // one Reload, Shutdown or forgetting at a time
+	listing    sync.RWMutex // guards what they change for who holds no mu
 	config     *config.Config
 	deliveries map[string]*delivery
 	stopped    bool
 
 	sweep func() // ends housekeeping
 }
+
+// maxInFlight bounds the requests in flight of all endpoints together.
+const maxInFlight = 256
 
 // Start builds a dispatcher and sets it going: when it returns, the app listens, accepts
 // and delivers. ctx bounds the start alone. Nothing is left behind when it fails.
@@ -65,6 +77,7 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 	a := &App{
 		opts: opts, logger: opts.Logger, config: cfg,
 		registry:   prometheus.NewRegistry(),
+		slots:      endpoints.NewSlots(maxInFlight),
 		deliveries: make(map[string]*delivery),
 	}
 	if a.logger == nil {
@@ -82,11 +95,17 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 		return nil, err
 	}
 	a.metrics.Observe(a.engine)
+	a.news = &news{Recorder: a.engine}
+	a.keeper = startKeeper(a.engine, a.logger)
+	a.jobs = newJobs(a)
 	next, err := a.prepare(cfg)
 	if err != nil {
 		return nil, err
 	}
 	if err := a.apply(ctx, cfg, next); err != nil {
+		return nil, err
+	}
+	if err := a.openDispatcher(ctx); err != nil {
 		return nil, err
 	}
 	a.startHousekeeping()
@@ -138,6 +157,12 @@ func (a *App) Ready() error {
 // second call returns nil.
 func (a *App) Shutdown(ctx context.Context) error {
 	a.stopping.Store(true)
+	if a.admin != nil {
+		a.admin.Refuse()
+	}
+	if a.sweep != nil {
+		a.sweep()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopped {
@@ -149,10 +174,10 @@ func (a *App) Shutdown(ctx context.Context) error {
 	}
 	var errs []error
 	errs = append(errs, a.servers.intake.shutdown(ctx))
-	if a.sweep != nil {
-		a.sweep()
-	}
 	errs = append(errs, a.stopDeliveries(ctx))
+	if a.keeper != nil {
+		errs = append(errs, a.keeper.stop(ctx))
+	}
 	if a.engine != nil {
 		if err := a.engine.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("closing the engine: %w", err))
@@ -165,7 +190,7 @@ func (a *App) Shutdown(ctx context.Context) error {
 // stopDeliveries stops all of them at once, since each may take its drain timeout.
 func (a *App) stopDeliveries(ctx context.Context) error {
 	for _, d := range a.deliveries {
-		d.cancel()
+		d.end()
 	}
 	var errs []error
 	for _, d := range a.deliveries {

@@ -120,6 +120,13 @@ func load(t *testing.T, dir, rest string) *config.Config {
 	return cfg
 }
 
+// reload makes rest the configuration of a, which has its journal in dir.
+func reload(t *testing.T, a *app.App, dir, rest string) error {
+	t.Helper()
+	load(t, dir, rest)
+	return a.Reload(t.Context())
+}
+
 func endpoint(name, url, more string) string {
 	return fmt.Sprintf("\n[[endpoint]]\nname = %q\nurl = %q\nretry = { initial = \"10ms\", max = \"20ms\" }\n%s\n", name, url, more)
 }
@@ -257,7 +264,7 @@ func TestReloadLosesNothing(t *testing.T) {
 	// A second endpoint comes, the first moves to another URL with all that is pending.
 	moved := newReceiver(t)
 	both := endpoint("one", moved.URL, "") + endpoint("two", two.URL, "")
-	if err := a.Reload(t.Context(), load(t, dir, both)); err != nil {
+	if err := reload(t, a, dir, both); err != nil {
 		t.Fatal(err)
 	}
 	second := notificationstest.Pushes(4, 3, "team/a")
@@ -269,7 +276,7 @@ func TestReloadLosesNothing(t *testing.T) {
 	}
 
 	// The second one goes, and comes back: it goes on where it was.
-	if err := a.Reload(t.Context(), load(t, dir, endpoint("one", moved.URL, ""))); err != nil {
+	if err := reload(t, a, dir, endpoint("one", moved.URL, "")); err != nil {
 		t.Fatal(err)
 	}
 	third := notificationstest.Pushes(7, 2, "team/a")
@@ -277,7 +284,7 @@ func TestReloadLosesNothing(t *testing.T) {
 	if metrics := scrape(t, a); strings.Contains(metrics, `endpoint="two"`) {
 		t.Error("a removed endpoint still has metrics")
 	}
-	if err := a.Reload(t.Context(), load(t, dir, both)); err != nil {
+	if err := reload(t, a, dir, both); err != nil {
 		t.Fatal(err)
 	}
 	two.wait(t, len(second)+len(third))
@@ -288,12 +295,12 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	a := startApp(t, load(t, dir, endpoint("one", r.URL, "")))
 
 	badGlob := endpoint("one", r.URL, `filter = { repositories = ["***"] }`) + endpoint("two", r.URL, "")
-	err := a.Reload(t.Context(), load(t, dir, badGlob))
+	err := reload(t, a, dir, badGlob)
 	if err == nil || !strings.Contains(err.Error(), "filter.repositories") {
 		t.Errorf("Reload with a bad glob: %v, want the key's name", err)
 	}
 	restart := "[engine]\nkind = \"memory\"\n" + endpoint("two", r.URL, "")
-	err = a.Reload(t.Context(), load(t, dir, restart))
+	err = reload(t, a, dir, restart)
 	if err == nil || !strings.Contains(err.Error(), "engine.kind") {
 		t.Errorf("Reload with another engine: %v, want the key's name", err)
 	}
@@ -315,7 +322,7 @@ func TestReloadDoesNotEnable(t *testing.T) {
 	mustSend(t, a, notificationstest.Pushes(1, 1, "team/a")...)
 	disabled := `regcast_endpoint_state{endpoint="one",state="disabled"} 1`
 	scrapeUntil(t, a, func(metrics string) bool { return strings.Contains(metrics, disabled) })
-	if err := a.Reload(t.Context(), load(t, dir, endpoint("one", r.URL, "concurrency = 2"))); err != nil {
+	if err := reload(t, a, dir, endpoint("one", r.URL, "concurrency = 2")); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(scrape(t, a), disabled) {
@@ -328,7 +335,7 @@ func TestReloadMakesAnEndpointRequired(t *testing.T) {
 	r.answer(http.StatusServiceUnavailable)
 	small := "[engine.journal]\nretention_bytes = \"1MiB\"\n"
 	a := startApp(t, load(t, dir, small+endpoint("one", r.URL, "")))
-	if err := a.Reload(t.Context(), load(t, dir, small+endpoint("one", r.URL, "required = true"))); err != nil {
+	if err := reload(t, a, dir, small+endpoint("one", r.URL, "required = true")); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 {
@@ -382,7 +389,7 @@ func TestDisabledKeepsItsPlace(t *testing.T) {
 	if !strings.Contains(scrape(t, a), `regcast_endpoint_pending_events{endpoint="one"} 2`) {
 		t.Error("a disabled endpoint's events are not pending")
 	}
-	if err := a.Reload(t.Context(), load(t, dir, endpoint("one", r.URL, ""))); err != nil {
+	if err := reload(t, a, dir, endpoint("one", r.URL, "")); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t, 2)

@@ -210,7 +210,7 @@ func TestReloadOfStuckEndpoints(t *testing.T) {
 	scrapeUntil(t, a, func(metrics string) bool { return len(busy.FindAllString(metrics, -1)) == count })
 	cfg := load(t, dir, after)
 	started := time.Now()
-	if err := a.Reload(t.Context(), cfg); err != nil {
+	if err := a.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if took, most := time.Since(started), (count-1)*cfg.DrainTimeout; took > most {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/regcast/regcast/config"
@@ -12,138 +15,148 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
-// A delivery is one endpoint at work: its place in the engine, and what moves events from
-// there.
+// A delivery is one endpoint at work: what moves new events to it, and the jobs that
+// deliver old ones to it again. The endpoint behind it changes with the configuration.
 type delivery struct {
-	config   *config.Endpoint
-	cursor   sinks.Cursor // nil while run could not take it back; run's own until it is done
-	claim    func(context.Context) (sinks.Cursor, error)
-	endpoint *endpoints.Endpoint
-	logger   *slog.Logger
+	name   string
+	logger *slog.Logger
+	live   *flow
 
-	cancel context.CancelFunc // ends run; drains first
-	done   chan struct{}      // closed when run has returned; nil while disabled
+	mu       sync.Mutex // guards what follows
+	config   *config.Endpoint
+	endpoint *endpoints.Endpoint
+	drain    time.Duration
+	working  bool             // its flows are to work; false between two endpoints, too
+	stopped  bool             // for good
+	jobs     map[string]*flow // by the name of their cursor
 }
 
 // open takes the endpoint's place in the engine, so that from now on no event passes it
 // by. Nothing is delivered before begin.
 func (a *App) open(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) (*delivery, error) {
-	d := a.newDelivery(c, ep)
-	var err error
-	if d.cursor, err = d.claim(ctx); err != nil {
+	d := &delivery{
+		name: c.Name, logger: a.logger.With("endpoint", c.Name), config: c, endpoint: ep,
+		jobs: make(map[string]*flow),
+	}
+	d.live = &flow{name: c.Name, logger: d.logger, claim: a.claim(c)}
+	if err := a.restoreState(ctx, c, ep); err != nil {
+		return nil, err
+	}
+	if _, err := d.live.place(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.engine.SetState(ctx, removedKey(c.Name), nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("endpoint %s: %w", c.Name, err), d.cursor.Close())
+		return nil, errors.Join(fmt.Errorf("endpoint %s: %w", c.Name, err), d.live.letGo())
 	}
 	return d, nil
 }
 
-// newDelivery returns a delivery that has no place yet.
-func (a *App) newDelivery(c *config.Endpoint, ep *endpoints.Endpoint) *delivery {
-	return &delivery{
-		config: c, endpoint: ep, logger: a.logger.With("endpoint", c.Name), cancel: func() {},
-		claim: func(ctx context.Context) (sinks.Cursor, error) {
-			cursor, err := a.engine.Cursor(ctx, c.Name, &sinks.CursorOptions{From: start(c.Start), Required: c.Required})
-			if err != nil {
-				return nil, fmt.Errorf("endpoint %s: opening its place in the engine: %w", c.Name, err)
-			}
-			return cursor, nil
-		},
+// claim returns what opens the place of an endpoint on the terms of c.
+func (a *App) claim(c *config.Endpoint) func(context.Context) (sinks.Cursor, error) {
+	return func(ctx context.Context) (sinks.Cursor, error) {
+		return a.engine.Cursor(ctx, c.Name, &sinks.CursorOptions{From: start(c.Start), Required: c.Required})
 	}
 }
 
-// begin starts delivering, unless the configuration says disabled. drain is how long
-// requests under way may go on after the delivery was told to end.
+// begin starts delivering. drain is how long requests under way may go on after the
+// delivery was told to end.
 func (d *delivery) begin(drain time.Duration) {
-	if d.config.Disabled {
-		d.endpoint.Disable("by the configuration file")
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	d.cancel, d.done = cancel, make(chan struct{})
-	go d.run(ctx, drain)
-}
-
-// deliverAgain is how long to wait when delivering ended by an error of the engine.
-const deliverAgain = 5 * time.Second
-
-// run delivers until ctx ends. An engine that fails (a disk that cannot be read) is tried
-// again, with a cursor of its own so that no loan of the last try is left: what is stored
-// is not given up on.
-func (d *delivery) run(ctx context.Context, drain time.Duration) {
-	defer close(d.done)
-	opts := d.endpoint.DeliverOptions()
-	if opts.Drain = drain; drain == 0 {
-		opts.Drain = -1 // Deliver takes 0 for its default
-	}
-	for {
-		err := d.deliver(ctx, opts)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		d.logger.Error("delivering stopped, trying again", "error", err, "after", deliverAgain)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(deliverAgain):
-		}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drain, d.working = drain, true
+	d.live.begin(d.endpoint, drain)
+	for _, f := range d.jobs {
+		f.begin(d.endpoint, drain)
 	}
 }
 
-// deliver is one try of run.
-func (d *delivery) deliver(ctx context.Context, opts *sinks.DeliverOptions) (err error) {
-	if d.cursor == nil {
-		if d.cursor, err = d.claim(ctx); err != nil {
-			return err
-		}
+// add begins a job, or lets it begin with the others. It tells whether d is still there
+// to do so.
+func (d *delivery) add(job *flow) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return false
 	}
-	if err = sinks.Deliver(ctx, d.cursor, d.endpoint, opts); err != nil {
-		err = errors.Join(err, d.letGo())
+	d.jobs[job.name] = job
+	if d.working {
+		job.begin(d.endpoint, d.drain)
 	}
-	return err
+	return true
 }
 
-// takeAgain takes the place under the terms of a changed configuration.
-func (d *delivery) takeAgain(ctx context.Context) (err error) {
-	if err = d.letGo(); err != nil {
-		return err
-	}
-	d.cursor, err = d.claim(ctx)
-	return err
+// drop forgets a job; whoever does stops it.
+func (d *delivery) drop(job *flow) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.jobs, job.name)
 }
 
-// letGo gives the place back.
-func (d *delivery) letGo() error {
-	if d.cursor == nil {
-		return nil
-	}
-	cursor := d.cursor
-	d.cursor = nil
-	if err := cursor.Close(); err != nil {
-		return fmt.Errorf("endpoint %s: closing its place: %w", d.config.Name, err)
-	}
-	return nil
+// flows are those that work, or would.
+func (d *delivery) flows() []*flow {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append(slices.Collect(maps.Values(d.jobs)), d.live)
 }
 
-// halt ends run and waits for it, but keeps the place.
+// end tells all flows to end; halt waits for them.
+func (d *delivery) end() {
+	d.mu.Lock()
+	d.working = false
+	d.mu.Unlock()
+	for _, f := range d.flows() {
+		f.end()
+	}
+}
+
+// halt ends all flows and waits for them, but keeps their places.
 func (d *delivery) halt(ctx context.Context) error {
-	d.cancel()
-	if d.done == nil {
-		return nil
+	d.end()
+	var errs []error
+	for _, f := range d.flows() {
+		errs = append(errs, f.halt(ctx))
 	}
-	select {
-	case <-d.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("endpoint %s: waiting for requests under way: %w", d.config.Name, ctx.Err())
-	}
+	return errors.Join(errs...)
 }
 
-// stop ends the delivery and gives its place back.
+// stop ends the delivery and gives its places back.
 func (d *delivery) stop(ctx context.Context) error {
-	if err := d.halt(ctx); err != nil {
-		return errors.Join(err, d.endpoint.Shutdown(ctx)) // run has the place still
+	d.mu.Lock()
+	d.stopped = true
+	d.mu.Unlock()
+	d.end()
+	var errs []error
+	for _, f := range d.flows() {
+		errs = append(errs, f.stop(ctx))
 	}
-	return errors.Join(d.letGo(), d.endpoint.Shutdown(ctx))
+	return errors.Join(append(errs, d.endpoint.Shutdown(ctx))...)
+}
+
+// swap puts ep, made from c, in the place of the endpoint, whose flows have ended. What
+// is known of the old one and what was set goes on, but for a hold: the change may be
+// what ends it.
+func (d *delivery) swap(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, old := d.config, d.endpoint
+	s := old.Snapshot()
+	s.Found, s.Probes, s.Storm = endpoints.State{Name: endpoints.StateOK}, 0, time.Time{}
+	ep.Restore(s)
+	followFile(ep, before.Disabled, c.Disabled)
+	d.config, d.endpoint = c, ep
+	return old.Shutdown(ctx)
+}
+
+// current returns the endpoint of the moment and its configuration.
+func (d *delivery) current() (*config.Endpoint, *endpoints.Endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config, d.endpoint
+}
+
+// steer does something to the endpoint, no other being put in its place meanwhile.
+func (d *delivery) steer(do func(*endpoints.Endpoint)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	do(d.endpoint)
 }

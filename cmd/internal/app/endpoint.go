@@ -18,6 +18,12 @@ func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
 	opts.Version, opts.Console = a.opts.Version, a.opts.Console
 	opts.Logger = a.logger
 	opts.Metrics = a.metrics
+	opts.Slots = a.slots
+	opts.OnState = func(s endpoints.Snapshot) { a.keeper.note(c.Name, s) }
+	opts.OnStorm = func(sequences []uint64) { a.reviveStorm(c.Name, sequences) }
+	if history, ok := a.engine.(sinks.History); ok && a.config.Engine.History != config.HistoryOff {
+		opts.OnAttempt = func(r sinks.AttemptRecord) { history.RecordAttempts(r) }
+	}
 	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
@@ -39,8 +45,13 @@ func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, e
 		Ordering:      endpoints.Ordering(c.Ordering),
 		Concurrency:   c.Concurrency,
 		Batch:         sinks.BatchOptions{MaxEvents: c.Batch.MaxEvents, MaxBytes: int(c.Batch.MaxBytes), Linger: c.Batch.Linger},
-		Retry:         endpoints.RetryOptions{Initial: c.Retry.Initial, Max: c.Retry.Max, RetryAfterMax: c.Retry.RetryAfterMax},
-		Match:         match,
+		Retry: endpoints.RetryOptions{
+			Initial: c.Retry.Initial, Max: c.Retry.Max, MaxAge: c.Retry.MaxAge, RetryAfterMax: c.Retry.RetryAfterMax,
+		},
+		MaxBlock:   c.MaxBlock,
+		OnBlock:    endpoints.BlockRule(c.OnBlock),
+		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs,
+		Match: match,
 		TLS: endpoints.TLSOptions{
 			CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
 			InsecureSkipVerify: c.TLS.InsecureSkipVerify,

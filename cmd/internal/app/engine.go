@@ -13,7 +13,10 @@ func (a *App) openEngine(ctx context.Context) error {
 	switch c := &a.config.Engine; c.Kind {
 	case config.EngineMemory:
 		a.logger.Warn("the memory engine forgets everything at a restart")
-		a.engine = sinks.NewMemory(nil)
+		a.engine = sinks.NewMemory(&sinks.MemoryOptions{
+			History:   sinks.HistoryMode(c.History),
+			MaxStates: 2 * maxOperations, // the operators' log, and everything else
+		})
 		a.healthy = func() error { return nil }
 	default:
 		j, err := journal.Open(a.config.DataDir, &journal.Options{
@@ -22,6 +25,7 @@ func (a *App) openEngine(ctx context.Context) error {
 			OnFull:          journal.OnFull(c.Journal.OnFull),
 			DeadBytes:       int64(c.Journal.DeadBytes),
 			QuarantineBytes: int64(c.Journal.QuarantineBytes),
+			History:         sinks.HistoryMode(c.History),
 			Registerer:      a.registry,
 			Logger:          a.logger,
 		})

@@ -5,36 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
+	"github.com/regcast/regcast/cmd/internal/admin"
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
+	"github.com/regcast/regcast/notifications"
 )
 
-// Reload changes the running app to cfg: endpoints, filters, tokens and the log level. It
-// is all or nothing: with an error everything goes on as before. ctx ends it only before
-// anything has changed; then it takes the drain timeout at most. No event is lost or
-// passed by; what is pending goes by the new settings. An endpoint that its receiver
-// disabled stays so.
-func (a *App) Reload(ctx context.Context, cfg *config.Config) (err error) {
+// Reload reads the configuration file again and changes the running app to it: endpoints,
+// filters, tokens and the log level. It is all or nothing: with an error everything goes
+// on as before. ctx ends it only before anything has changed; then it takes the drain
+// timeout at most. No event is lost or passed by; what is pending goes by the new
+// settings. What was disabled or paused stays so.
+//
+// Errors: [config.Problems], all that is wrong with the file; those of reading it;
+// admin.ErrConflict if there is none.
+func (a *App) Reload(ctx context.Context) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopped {
-		return errors.New("stopping")
+		return notifications.ErrClosed
+	}
+	file := a.config.File()
+	if file == "" {
+		return fmt.Errorf("%w: regcast runs without a configuration file", admin.ErrConflict)
 	}
 	defer func() {
 		if err != nil {
 			a.reloaded.Set(0)
-		} else {
-			a.reloaded.Set(1)
+			return
 		}
+		a.reloaded.Set(1)
+		a.logger.Info("configuration reloaded", "file", file)
 	}()
-	if problems := Check(cfg); len(problems) > 0 {
-		return problems
+	cfg, err := Load(file)
+	if err != nil {
+		return err
 	}
 	if keys := config.NeedRestart(a.config, cfg); len(keys) > 0 {
-		return fmt.Errorf("%s changed, which needs a restart; nothing was reloaded", strings.Join(keys, ", "))
+		var problems config.Problems
+		for _, key := range keys {
+			problems = append(problems, cfg.Problem(key, "changed, which needs a restart"))
+		}
+		return problems
 	}
 	next, err := a.prepare(cfg)
 	if err != nil {
@@ -42,9 +56,6 @@ func (a *App) Reload(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	return a.apply(ctx, cfg, next)
 }
-
-// RefuseReload counts a file that could not even be read.
-func (a *App) RefuseReload() { a.reloaded.Set(0) }
 
 // prepare builds every endpoint of cfg that is new or changed; those that stay as they
 // are have no entry. It changes nothing.
@@ -88,7 +99,7 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 		d, err := a.open(ctx, c, next[c.Name])
 		if err != nil {
 			for _, d := range opened {
-				err = errors.Join(err, d.letGo())
+				err = errors.Join(err, d.live.letGo())
 			}
 			return errors.Join(err, a.discard(next))
 		}
@@ -96,6 +107,9 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 	}
 	ctx = context.WithoutCancel(ctx) // from here on there is no way back
 	a.tokens.Store(credentialsOf(cfg))
+	if a.opts.Level != nil {
+		_ = a.opts.Level.UnmarshalText([]byte(cfg.Log.Level)) // config has checked the name
+	}
 	drain := cfg.DrainTimeout
 	kept := make(map[string]bool)
 	for i := range cfg.Endpoints {
@@ -103,13 +117,13 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 	}
 	for name, d := range a.deliveries {
 		if next[name] != nil || !kept[name] {
-			d.cancel() // all at once, since each may take its drain timeout
+			d.end() // all at once, since each may take its drain timeout
 		}
 	}
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
 		if d := opened[c.Name]; d != nil {
-			a.deliveries[c.Name] = d
+			a.list(c.Name, d)
 			d.begin(drain)
 			a.logger.Info("endpoint added", "endpoint", c.Name, "disabled", c.Disabled)
 		} else if ep := next[c.Name]; ep != nil {
@@ -119,45 +133,55 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, next map[string]*en
 	for name, d := range a.deliveries {
 		if !kept[name] {
 			a.remove(ctx, d)
-			delete(a.deliveries, name)
 		}
 	}
+	a.listing.Lock()
 	a.config = cfg
+	a.listing.Unlock()
 	if err := a.retireOthers(ctx, kept); err != nil {
 		a.logger.Error("removed endpoints hold events back until the next reload or start", "error", err)
 	}
 	return nil
 }
 
-// replace goes on with d's place under the settings of c.
+// list enters a delivery into what others see; nil takes it out.
+func (a *App) list(name string, d *delivery) {
+	a.listing.Lock()
+	defer a.listing.Unlock()
+	if d == nil {
+		delete(a.deliveries, name)
+	} else {
+		a.deliveries[name] = d
+	}
+}
+
+// replace lets d go on with an endpoint made from c.
 func (a *App) replace(ctx context.Context, d *delivery, c *config.Endpoint, ep *endpoints.Endpoint, drain time.Duration) {
-	if err := d.halt(ctx); err != nil {
-		a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
-	}
-	if was := d.endpoint.State(); was.Name == endpoints.StateDisabled && !d.config.Disabled {
-		ep.Disable(was.Cause) // a reload is nobody's decision to enable it
-	}
-	if err := d.endpoint.Shutdown(ctx); err != nil {
-		a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
-	}
-	next := a.newDelivery(c, ep)
-	next.cursor = d.cursor
-	if c.Required != d.config.Required {
-		if err := next.takeAgain(ctx); err != nil {
-			a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
+	err := d.halt(ctx)
+	again := c.Required != d.config.Required
+	err = errors.Join(err, d.swap(ctx, c, ep))
+	d.live.claim = a.claim(c)
+	if again {
+		if err = errors.Join(err, d.live.letGo()); err == nil {
+			_, err = d.live.place(ctx)
 		}
 	}
-	a.deliveries[c.Name] = next
-	next.begin(drain)
+	if err != nil {
+		a.logger.Error("replacing an endpoint", "endpoint", c.Name, "error", err)
+	}
+	d.begin(drain)
 	a.logger.Info("endpoint changed", "endpoint", c.Name, "disabled", c.Disabled)
 }
 
-// remove stops a delivery whose endpoint is no longer in the file. Its place is kept.
+// remove stops a delivery whose endpoint is no longer in the file. Its place is kept; its
+// jobs end.
 func (a *App) remove(ctx context.Context, d *delivery) {
-	name := d.config.Name
-	if err := d.stop(ctx); err != nil {
-		a.logger.Error("removing an endpoint", "endpoint", name, "error", err)
+	err := d.stop(ctx)
+	a.list(d.name, nil)
+	err = errors.Join(err, a.jobs.endpointRemoved(ctx, d.name), a.keeper.flush(ctx))
+	if err != nil {
+		a.logger.Error("removing an endpoint", "endpoint", d.name, "error", err)
 	}
-	a.metrics.Forget(name)
-	a.logger.Info("endpoint removed; its place is kept for 7 days", "endpoint", name)
+	a.metrics.Forget(d.name)
+	a.logger.Info("endpoint removed; its place is kept for 7 days", "endpoint", d.name)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regcast/regcast/cmd/internal/admin"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -26,7 +27,7 @@ func (a *App) retireOthers(ctx context.Context, kept map[string]bool) error {
 		return fmt.Errorf("listing the places of endpoints: %w", err)
 	}
 	for _, info := range infos {
-		if kept[info.Name] || info.Held {
+		if kept[info.Name] || info.Held || isJobCursor(info.Name) {
 			continue
 		}
 		if err := a.retire(ctx, info.Name); err != nil {
@@ -37,7 +38,7 @@ func (a *App) retireOthers(ctx context.Context, kept map[string]bool) error {
 }
 
 func (a *App) retire(ctx context.Context, name string) error {
-	_, err := a.engine.State(ctx, removedKey(name))
+	_, err := a.removedSince(ctx, name)
 	if !errors.Is(err, sinks.ErrNotFound) {
 		return err // retired before
 	}
@@ -77,26 +78,63 @@ func (a *App) forgetRemoved(ctx context.Context, now time.Time) error {
 	}
 	var errs []error
 	for _, key := range keys {
-		errs = append(errs, a.forgetIfOld(ctx, strings.TrimPrefix(key, removedPrefix), now))
+		name := strings.TrimPrefix(key, removedPrefix)
+		since, err := a.removedSince(ctx, name)
+		if err == nil && now.Sub(since) >= removedFor {
+			if err = a.forget(ctx, name); err == nil {
+				a.logger.Info("forgot an endpoint that was removed a week ago", "endpoint", name, "since", since)
+			}
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (a *App) forgetIfOld(ctx context.Context, name string, now time.Time) error {
+// removedSince is since when an endpoint is not in the file. Errors: sinks.ErrNotFound.
+func (a *App) removedSince(ctx context.Context, name string) (time.Time, error) {
 	value, err := a.engine.State(ctx, removedKey(name))
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	since, err := time.Parse(time.RFC3339, string(value))
 	if err != nil {
-		return fmt.Errorf("endpoint %s was removed at no time that can be read: %w", name, err)
+		return time.Time{}, fmt.Errorf("endpoint %s was removed at no time that can be read: %w", name, err)
 	}
-	if now.Sub(since) < removedFor {
-		return nil
+	return since, nil
+}
+
+// forget ends an endpoint that is not in the file: its dead letters go, its place, and
+// all that is known of it. That it was removed is forgotten last, so that what a crash
+// interrupts can be done again.
+func (a *App) forget(ctx context.Context, name string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.deliveries[name] != nil {
+		return fmt.Errorf("endpoint %s: %w: take it out of the configuration first", name, admin.ErrConflict)
+	}
+	infos, err := cursorInfos(ctx, a.engine)
+	if err != nil {
+		return err
+	}
+	if _, err := a.removedSince(ctx, name); infos[name] == nil && err != nil || isJobCursor(name) {
+		return fmt.Errorf("endpoint %s: %w", name, admin.ErrNotFound)
+	}
+	var ids []uint64
+	for d, err := range a.deadLetters(ctx, admin.DeadSelection{Endpoint: name}, 0) {
+		if err != nil {
+			return err
+		}
+		ids = append(ids, d.ID)
+	}
+	if _, err := a.dropDead(ctx, ids); err != nil {
+		return err
 	}
 	if err := a.engine.DeleteCursor(ctx, name); err != nil {
 		return fmt.Errorf("forgetting endpoint %s: %w", name, err)
 	}
-	a.logger.Info("forgot an endpoint that was removed a week ago", "endpoint", name, "since", since)
+	if err := a.keeper.forget(ctx, name); err != nil {
+		return fmt.Errorf("forgetting endpoint %s: %w", name, err)
+	}
+	a.metrics.Forget(name)
 	return a.engine.SetState(ctx, removedKey(name), nil)
 }

@@ -28,7 +28,7 @@ type servers struct {
 // seen only once events are taken.
 func (a *App) startServers(cfg *config.Config) (err error) {
 	a.servers.failed = make(chan error, 2)
-	a.intake = intake.NewHandler(a.engine, a.intakeOptions(cfg))
+	a.intake = intake.NewHandler(a.news, a.intakeOptions(cfg))
 	in := intake.NewServer(a.intake)
 	in.ReadHeaderTimeout, in.IdleTimeout = cfg.Intake.HeaderTimeout, cfg.Intake.IdleTimeout
 	if a.servers.intake, err = a.listen("intake", cfg.Intake.Listen, cfg.Intake.TLS, in); err != nil {
@@ -36,12 +36,14 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 	}
 	a.logger.Info("taking events", "url", a.servers.intake.url()+"/events")
 
+	a.admin = admin.NewHandler(&admin.Options{
+		Healthy: a.Health, Ready: a.Ready,
+		Gatherer: a.registry, MetricsAnonymous: cfg.Admin.MetricsAnonymous,
+		Tokens:     a.adminTokens,
+		Dispatcher: a.dispatcher, Logger: a.logger,
+	})
 	admin := &http.Server{
-		Handler: admin.NewHandler(&admin.Options{
-			Healthy: a.Health, Ready: a.Ready,
-			Gatherer: a.registry, MetricsAnonymous: cfg.Admin.MetricsAnonymous,
-			Tokens: a.adminTokens,
-		}),
+		Handler:           a.admin,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
@@ -49,7 +51,7 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 	if a.servers.admin, err = a.listen("admin", cfg.Admin.Listen, cfg.Admin.TLS, admin); err != nil {
 		return err
 	}
-	a.logger.Info("health, readiness and metrics", "url", a.servers.admin.url())
+	a.logger.Info("health, metrics and the admin API", "url", a.servers.admin.url())
 	return nil
 }
 

@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/sinks"
+)
+
+// The states of an [admin.Place] that are not an outcome's.
+const (
+	placePending = "pending"
+	placeSettled = "settled" // nobody remembers how
+	placeBefore  = "before"  // it was stored before the endpoint began
+)
+
+// places says what became of an event for each endpoint, by name. attempts are those with
+// it.
+func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.AttemptRecord) ([]admin.Place, error) {
+	infos, err := a.engine.CursorInfos(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing how far endpoints are: %w", err)
+	}
+	letters, err := a.engine.DeadLetters(ctx, sinks.DeadQuery{Sequences: []uint64{d.Sequence}})
+	if err != nil {
+		return nil, fmt.Errorf("looking for dead letters: %w", err)
+	}
+	dead, accepted := make(map[string]uint64), make(map[string]bool)
+	for i := range letters {
+		dead[letters[i].Cursor] = letters[i].ID
+	}
+	for i := range attempts {
+		if t := &attempts[i]; t.Replay == "" && !t.Failed() {
+			accepted[t.Endpoint] = true
+		}
+	}
+	working := a.working()
+	var list []admin.Place
+	for i := range infos {
+		info := &infos[i]
+		if isJobCursor(info.Name) {
+			continue
+		}
+		place := admin.Place{Endpoint: info.Name, Dead: dead[info.Name]}
+		delivery := working[info.Name]
+		switch {
+		case d.Sequence <= info.Begin:
+			place.State = placeBefore
+		case place.Dead != 0:
+			place.State = sinks.DeadLettered.String()
+		case accepted[info.Name]:
+			place.State = sinks.Delivered.String()
+		case delivery != nil && !delivery.wants(d):
+			place.State = sinks.Filtered.String()
+		case d.Sequence > info.LowWater:
+			place.State = placePending
+		default:
+			place.State = placeSettled
+		}
+		list = append(list, place)
+	}
+	return list, nil
+}
+
+// wants tells whether the endpoint's filter selects an event.
+func (d *delivery) wants(event *sinks.Delivery) bool {
+	_, ep := d.current()
+	return ep.Wants(event.Event)
+}
