@@ -227,13 +227,12 @@ func TestDeliverKeepsOrderDuringAHold(t *testing.T) {
 
 func TestDeliverPastManyKeysThatFail(t *testing.T) {
 	for name, test := range map[string]struct{ failing, each, window, batch int }{
-		"three fill the window":         {3, 200, 300, 1},
-		"three fill it, in batches":     {3, 200, 300, 10},
-		"one for each place":            {100, 3, 100, 1},
-		"eight, window of 64":           {8, 1000, 64, 1},
-		"eight, window of 1000":         {8, 1000, 1000, 1},
-		"eight, the default window":     {8, 1000, 0, 1},
-		"eight fill the default window": {8, 10_000, 0, 1},
+		"three fill the window":     {3, 200, 300, 1},
+		"three fill it, in batches": {3, 200, 300, 10},
+		"one for each place":        {100, 3, 100, 1},
+		"eight, window of 64":       {8, 1000, 64, 1},
+		"eight, window of 1000":     {8, 1000, 1000, 1},
+		"eight, the default window": {8, 1000, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -249,7 +248,7 @@ func TestDeliverPastManyKeysThatFail(t *testing.T) {
 				d.write(notificationstest.Pushes(0, failing, repositories(test.failing)...)...)
 				healthy := notificationstest.Pushes(failing, 50, "healthy")
 				d.write(healthy...)
-				pass(10 * time.Minute)
+				pass(3 * time.Minute)
 				d.expect(healthy)
 				if info := d.info(); info.Pending != uint64(failing) {
 					t.Errorf("%+v, want the %d that fail to be pending", info, failing)
