@@ -15,6 +15,12 @@ const (
 	// towards Options.MaxBuffered. Distribution's single event has about 1 KiB.
 	smallBody = notifications.MaxQuarantinedBody
 
+	// MemoryFactor is how much memory a body takes, times its size, until it is answered:
+	// the body itself, the text of its events, what an engine makes of them to store it,
+	// and as much that the garbage collector has not freed yet. Measured with bodies of
+	// 8 MiB.
+	MemoryFactor = 5
+
 	// maxKept bounds the buffers that are used again.
 	maxKept = 1 << 20
 
@@ -30,7 +36,7 @@ var errNoRoom = errors.New("no room for a large body")
 // A bodyReader reads bodies within bounds and uses their buffers again.
 type bodyReader struct {
 	limit  int          // bytes of one body
-	budget atomic.Int64 // bytes that larger bodies may still take
+	budget atomic.Int64 // bytes that larger bodies may still take, MemoryFactor for each of theirs
 	pool   sync.Pool    // of *body
 }
 
@@ -121,12 +127,12 @@ func (br *bodyReader) grow(b *body, announced int) error {
 	}
 	size = min(size, br.limit+1) // one more tells that it is over
 	if size > smallBody {
-		more := size - b.reserved
+		more := MemoryFactor*size - b.reserved
 		if br.budget.Add(-int64(more)) < 0 {
 			br.budget.Add(int64(more))
 			return errNoRoom
 		}
-		b.reserved = size
+		b.reserved += more
 	}
 	larger := make([]byte, len(b.bytes), size)
 	copy(larger, b.bytes)

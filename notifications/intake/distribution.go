@@ -23,7 +23,9 @@ func (h *Handler) readDistribution(r *http.Request, b *body) notifications.Decod
 	case !isDistribution(contentType):
 		return b.quarantined(notifications.ReasonContentType, fmt.Sprintf("media type %.100q is not read", contentType), from)
 	}
-	return notifications.Decode(b.bytes, &notifications.DecodeOptions{MaxEvents: h.opts.MaxEvents, Provenance: from})
+	return notifications.Decode(b.bytes, &notifications.DecodeOptions{
+		MaxEvents: h.opts.MaxEvents, MaxEventBytes: h.opts.MaxEventBytes, Provenance: from,
+	})
 }
 
 // isDistribution tells whether a body of that Content-Type is read. JSON without a name

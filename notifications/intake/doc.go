@@ -15,7 +15,8 @@
 // whole queue behind it. What cannot be stored now is answered 503 with Retry-After.
 //
 // Memory is bounded whatever is sent: a body counts as it comes, not as it is announced,
-// is held up to [Options.MaxBody], and all bodies together up to [Options.MaxBuffered].
+// is held up to [Options.MaxBody], and all bodies together, with all that is made of
+// them, take up to [Options.MaxBuffered].
 //
 // A Handler starts no goroutine and holds nothing that needs to be closed;
 // [Handler.Refuse] makes it answer 503 while its server shuts down.

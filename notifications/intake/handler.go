@@ -22,9 +22,10 @@ const Path = "/events"
 
 // The defaults of [Options].
 const (
-	DefaultMaxBody     = 8 << 20
-	DefaultMaxEvents   = 10_000
-	DefaultMaxBuffered = 256 << 20
+	DefaultMaxBody       = 8 << 20
+	DefaultMaxEvents     = 10_000
+	DefaultMaxEventBytes = 1 << 20
+	DefaultMaxBuffered   = 256 << 20
 )
 
 // retryAfter is how many seconds a sender is asked to wait when an event cannot be
@@ -34,9 +35,14 @@ const retryAfter = "5"
 
 // Options tell a [Handler] how. nil, like a zero field, means the default.
 type Options struct {
-	MaxBody     int // bytes of one body, DefaultMaxBody; a larger one is quarantined
-	MaxEvents   int // events in one envelope, DefaultMaxEvents; more are quarantined
-	MaxBuffered int // bytes of all larger bodies being handled at a time, DefaultMaxBuffered; past it the answer is 503
+	MaxBody       int // bytes of one body, DefaultMaxBody; a larger one is quarantined
+	MaxEvents     int // events in one envelope, DefaultMaxEvents; more are quarantined
+	MaxEventBytes int // of one event as it came, DefaultMaxEventBytes; a larger one is quarantined
+
+	// MaxBuffered is the memory, in bytes, for all bodies above 64 KiB that are being
+	// handled at a time, DefaultMaxBuffered; past it the answer is 503. Each takes
+	// MemoryFactor times its size, and one of MaxBody always fits.
+	MaxBuffered int
 
 	// Tokens returns the credentials of which a request must bring one, unless anonymous
 	// requests are allowed too. It is called for each request, so that tokens can be
@@ -63,8 +69,8 @@ type Handler struct {
 	metrics *metrics
 	log     *slog.Logger
 
-	refusing atomic.Bool // answer 503: we are stopping
-	failing  atomic.Bool // the last thing could not be stored
+	refusing atomic.Bool  // answer 503: we are stopping
+	failed   atomic.Int64 // when something could not be stored last, if that was logged and no recovery since: Unix time in ns
 }
 
 // NewHandler returns a handler that stores in rec, which the caller shuts down after the
@@ -72,6 +78,7 @@ type Handler struct {
 //
 //	POST /events    an envelope of distribution's, v2 or v1, or a single event object
 //
+// (and the same with a slash at its end, which URLs put together from parts have)
 // as application/vnd.docker.distribution.events.v2+json, …v1+json or application/json; a
 // missing Content-Type is read as JSON, another one is quarantined, and so is a body
 // with a Content-Encoding: no registry compresses its events.
@@ -86,13 +93,14 @@ func NewHandler(rec notifications.Recorder, opts *Options) *Handler {
 	}
 	setDefault(&h.opts.MaxBody, DefaultMaxBody)
 	setDefault(&h.opts.MaxEvents, DefaultMaxEvents)
+	setDefault(&h.opts.MaxEventBytes, DefaultMaxEventBytes)
 	setDefault(&h.opts.MaxBuffered, DefaultMaxBuffered)
 	h.log = h.opts.Logger
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.bodies.limit = h.opts.MaxBody
-	h.bodies.budget.Store(int64(h.opts.MaxBuffered))
+	h.bodies.budget.Store(max(int64(h.opts.MaxBuffered), MemoryFactor*int64(h.opts.MaxBody+1)))
 	h.metrics = newMetrics(h.opts.Registerer)
 	return h
 }
@@ -110,7 +118,7 @@ func (h *Handler) Refuse() { h.refusing.Store(true) }
 // ServeHTTP answers one request; see [NewHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.URL.Path != Path:
+	case r.URL.Path != Path && r.URL.Path != Path+"/":
 		h.notFound(w, r)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
@@ -128,7 +136,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
 	text := "events are taken at " + Path
 	if format, ok := strings.CutPrefix(r.URL.Path, Path+"/"); ok {
-		text = fmt.Sprintf("no inbound format %q here; distribution's events are taken at %s", format, Path)
+		switch format = strings.TrimSuffix(format, "/"); format {
+		case "harbor", "gitlab", "zot", "quay", "acr", "ecr", "gar", "ghcr", "dockerhub":
+			text = fmt.Sprintf("not yet available in this version: inbound format %q; distribution's events are taken at %s", format, Path)
+		default:
+			text = fmt.Sprintf("no inbound format %q; distribution's events are taken at %s", format, Path)
+		}
 	}
 	h.refuse(w, http.StatusNotFound, text)
 }
@@ -162,9 +175,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) {
 		h.notStored(w, r, err)
 		return
 	}
-	if h.failing.Load() && h.failing.CompareAndSwap(true, false) {
-		h.log.Info("intake stores events again")
-	}
+	h.recovered(time.Now())
 	h.metrics.stored(formatDistribution, receipt, d)
 	h.logQuarantined(r.Context(), d.Bad)
 	acknowledge(w, receipt)
@@ -183,8 +194,20 @@ func (h *Handler) notStored(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		h.unavailable(w, "events cannot be stored now")
 	}
-	if h.failing.CompareAndSwap(false, true) {
+	if h.failed.Swap(time.Now().UnixNano()) == 0 {
 		h.log.Error("intake cannot store events and answers 503", "error", err)
+	}
+}
+
+// quiet is how long nothing must have failed before a recovery is logged: an engine that
+// is nearly full takes some and refuses others for a long time.
+const quiet = 10 * time.Second
+
+// recovered notes that something was stored.
+func (h *Handler) recovered(now time.Time) {
+	failed := h.failed.Load()
+	if failed != 0 && now.UnixNano()-failed >= int64(quiet) && h.failed.CompareAndSwap(failed, 0) {
+		h.log.Info("intake stores events again")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -169,6 +170,16 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
+// A registry whose URL ends in a slash must not be told 404: it would keep its events and
+// send them again for ever.
+func TestTrailingSlash(t *testing.T) {
+	r := newRig(t, intake.Options{})
+	r.url += "/"
+	if resp, got := r.post(t, notifications.MediaTypeV2, strings.NewReader(envelope(push))); got != answer(1, 0, 0) {
+		t.Errorf("got %s %s", resp.Status, got)
+	}
+}
+
 func TestQuarantined(t *testing.T) {
 	tests := map[string]struct {
 		contentType, encoding, body string
@@ -290,10 +301,12 @@ func TestRefused(t *testing.T) {
 		refuse       bool
 		code         int
 		header, want string
+		text         string // in the answer
 	}{
 		"not POST":            {method: http.MethodGet, path: "/events", code: 405, header: "Allow", want: "POST"},
 		"another path":        {method: http.MethodPost, path: "/", code: 404},
-		"an unknown format":   {method: http.MethodPost, path: "/events/harbor", code: 404},
+		"a format to come":    {method: http.MethodPost, path: "/events/harbor", code: 404, text: "not yet available in this version"},
+		"an unknown format":   {method: http.MethodPost, path: "/events/habour/", code: 404, text: `no inbound format "habour"`},
 		"a full engine":       {method: http.MethodPost, path: "/events", err: fmt.Errorf("disk: %w", notifications.ErrFull), code: 503, header: "Retry-After", want: "5"},
 		"a closed engine":     {method: http.MethodPost, path: "/events", err: notifications.ErrClosed, code: 503, header: "Retry-After", want: "5"},
 		"a broken engine":     {method: http.MethodPost, path: "/events", err: io.ErrUnexpectedEOF, code: 503, header: "Retry-After", want: "5"},
@@ -318,7 +331,7 @@ func TestRefused(t *testing.T) {
 			if h := resp.Header.Get(test.header); h != test.want {
 				t.Errorf("%s is %q, want %q", test.header, h, test.want)
 			}
-			if strings.Contains(got, "secret") || strings.TrimSpace(got) == "" {
+			if strings.Contains(got, "secret") || strings.TrimSpace(got) == "" || !strings.Contains(got, test.text) {
 				t.Errorf("the answer says %q", got)
 			}
 			if n := r.metric(t, "regcast_intake_refused_total", fmt.Sprint(test.code)); n != 1 {
@@ -355,20 +368,42 @@ func TestPermanentlyRefusedIsQuarantined(t *testing.T) {
 	}
 }
 
-// An engine that fails is logged when it begins and when it ends, not for each request.
+// An engine that fails is logged when it begins and when it ends, not for each request
+// and not for each that is stored in between.
 func TestFailingIsLoggedOnce(t *testing.T) {
-	var log bytes.Buffer
-	r := newRig(t, intake.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	for _, err := range []error{nil, notifications.ErrFull, notifications.ErrFull, errors.New("disk"), nil, nil} {
-		r.err = func([]*notifications.Event) error { return err }
-		r.post(t, "", strings.NewReader(envelope(push)))
-	}
-	if got := strings.Count(log.String(), "\n"); got != 2 {
-		t.Errorf("logged %d lines, want 2:\n%s", got, log.String())
-	}
-	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "sink full") {
-		t.Errorf("logged %s", log.String())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := new(store)
+		h := intake.NewHandler(s, &intake.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		post := func(err error) {
+			s.err = func([]*notifications.Event) error { return err }
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, intake.Path, strings.NewReader(envelope(push))))
+		}
+		lines := func(want int) {
+			t.Helper()
+			if got := strings.Count(log.String(), "\n"); got != want {
+				t.Fatalf("logged %d lines, want %d:\n%s", got, want, log.String())
+			}
+		}
+		post(nil)
+		lines(0)
+		for range 20 {
+			for _, err := range []error{notifications.ErrFull, nil, errors.New("disk"), nil} {
+				post(err)
+				time.Sleep(time.Second)
+			}
+		}
+		lines(1)
+		if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "sink full") {
+			t.Errorf("logged %s", log.String())
+		}
+		time.Sleep(9 * time.Second)
+		post(nil)
+		post(nil)
+		lines(2)
+		post(notifications.ErrFull)
+		lines(3)
+	})
 }
 
 func TestMetricsStartAtZero(t *testing.T) {

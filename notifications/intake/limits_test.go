@@ -132,9 +132,48 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestMaxEventBytes(t *testing.T) {
+	large := *push
+	large.Tag = strings.Repeat("x", 100) // not the largest tag that there may be
+	form := string(large.AppendJSON(nil))
+	pad := func(n int) string { return form[:len(form)-1] + `,"x":"` + strings.Repeat("x", n) + `"}` }
+	for name, test := range map[string]struct {
+		limit, size int
+		want        string
+	}{
+		"within the default":   {0, 1_000_000, answer(1, 0, 0)},
+		"beyond the default":   {0, 2_000_000, answer(0, 0, 1)},
+		"within a higher one":  {3 << 20, 2_000_000, answer(1, 0, 0)},
+		"beyond a smaller one": {1000, 2000, answer(0, 0, 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, intake.Options{MaxEventBytes: test.limit})
+			if _, got := r.post(t, "", strings.NewReader(pad(test.size))); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// One body of the largest size fits whatever the memory for all, or its sender would be
+// told 503 for ever.
+func TestLargestBodyFits(t *testing.T) {
+	r := newRig(t, intake.Options{MaxBody: 1 << 20, MaxBuffered: 1})
+	for _, chunked := range []bool{false, true} {
+		text := envelope(push)
+		var body io.Reader = strings.NewReader(text + strings.Repeat(" ", 1<<20-len(text)))
+		if chunked {
+			body = io.MultiReader(body)
+		}
+		if resp, got := r.post(t, "", body); got != answer(1, 0, 0) {
+			t.Errorf("chunked %v: got %s %s", chunked, resp.Status, got)
+		}
+	}
+}
+
 // Two large bodies do not fit into the memory for one; what is small always does.
 func TestMemoryOfAllBodies(t *testing.T) {
-	r := newRig(t, intake.Options{MaxBody: 1 << 20, MaxBuffered: 3 << 19})
+	r := newRig(t, intake.Options{MaxBody: 1 << 20, MaxBuffered: 3 << 19 * intake.MemoryFactor})
 	large := envelope(push) + strings.Repeat(" ", 900_000)
 
 	entered, leave := make(chan struct{}), make(chan struct{})
