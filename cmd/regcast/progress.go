@@ -40,8 +40,8 @@ func newProgress(out io.Writer, total int, what string) *progress {
 	return p
 }
 
-// isTerminal tells whether what is written to w is shown to a person at once.
-func isTerminal(w io.Writer) bool {
+// isTerminal tells whether w is a file that a person reads, or writes, at once.
+func isTerminal(w any) bool {
 	file, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -6,10 +6,11 @@ import (
 
 // The groups of commands in the help of regcast itself.
 const (
-	groupServe  = "serve"
-	groupConfig = "config"
-	groupTry    = "try"
-	groupData   = "data"
+	groupServe   = "serve"
+	groupConfig  = "config"
+	groupTry     = "try"
+	groupData    = "data"
+	groupOperate = "operate"
 )
 
 // newRootCommand builds regcast itself. It sets *started once a command has been found,
@@ -21,7 +22,8 @@ func newRootCommand(started *bool) *cobra.Command {
 		Short: "Dispatch the events of container registries to webhooks",
 		Long: `regcast receives the events of container registries over HTTP, keeps them on disk
 and delivers them to webhooks: at least once, in order per repository, until each
-of them has accepted.
+of them has accepted. The operating commands talk to a running dispatcher: they show
+where an event is and steer what becomes of it.
 
 Without any configuration, "regcast serve" listens on 127.0.0.1:8410 and prints each
 event on stdout. To go on from there, "regcast init" writes a configuration file to
@@ -30,7 +32,8 @@ edit, or carries over the notifications of a CNCF distribution registry.`,
   regcast send --to http://127.0.0.1:8410/events
   regcast init --from registry.yml > regcast.toml
   regcast check --config regcast.toml
-  regcast serve --config regcast.toml`,
+  regcast serve --config regcast.toml
+  regcast status`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,12 +50,28 @@ edit, or carries over the notifications of a CNCF distribution registry.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddGroup(
 		&cobra.Group{ID: groupServe, Title: "Running:"},
+		&cobra.Group{ID: groupOperate, Title: "Operating:"},
 		&cobra.Group{ID: groupConfig, Title: "Configuration:"},
 		&cobra.Group{ID: groupTry, Title: "Trying out:"},
 		&cobra.Group{ID: groupData, Title: "Stored events:"},
 	)
 	root.AddCommand(
 		newServeCommand(),
+		newStatusCommand(),
+		newTailCommand(),
+		newEventsCommand(),
+		newDeadCommand(),
+		newReplayCommand(),
+		newJobsCommand(),
+		newQuarantineCommand(),
+		newPauseCommand(),
+		newResumeCommand(),
+		newDisableCommand(),
+		newEnableCommand(),
+		newForgetCommand(),
+		newPingCommand(),
+		newReloadCommand(),
+		newLogCommand(),
 		newCheckCommand(),
 		newExplainCommand(),
 		newInitCommand(),

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/client"
+)
+
+// A change is the part of a command that changes many things: it says how many and asks
+// before it does.
+type change struct {
+	yes, dryRun bool
+}
+
+// changeHelp is what the help of such commands says of it.
+const changeHelp = `It says how many that are and asks first; without a terminal to ask on, --yes is needed.
+--dry-run only counts.`
+
+// addChangeFlags gives a command the flags of a change.
+func addChangeFlags(cmd *cobra.Command, c *change) {
+	flags := cmd.Flags()
+	flags.BoolVar(&c.yes, "yes", false, "do not ask")
+	flags.BoolVar(&c.dryRun, "dry-run", false, "only say what would be done")
+	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
+}
+
+// confirm asks whether to do what question says. Its error says why that is not done.
+func (c change) confirm(cmd *cobra.Command, question string) error {
+	if c.yes {
+		return nil
+	}
+	in := cmd.InOrStdin()
+	if !isTerminal(in) {
+		return usagef("%s --yes says yes, --dry-run only looks", question)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	switch answer, err := bufio.NewReader(in).ReadString('\n'); {
+	case strings.EqualFold(strings.TrimSpace(answer), "y"), strings.EqualFold(strings.TrimSpace(answer), "yes"):
+		return nil
+	case err != nil:
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return usagef("no answer; --yes says yes, --dry-run only looks")
+	}
+	return errors.New("not confirmed, nothing was changed")
+}
+
+// run does a change: do, which only counts if it is told so. verb is what is done, what
+// the things that it is done to. It returns false if nothing was to be done.
+func (c change) run(cmd *cobra.Command, verb, what string, do func(dryRun bool) (admin.Outcome, error)) (admin.Outcome, bool, error) {
+	if c.yes {
+		out, err := do(false)
+		return out, err == nil, err
+	}
+	out, err := do(true)
+	if err != nil || c.dryRun || out.Count == 0 {
+		return out, false, err
+	}
+	if err := c.confirm(cmd, fmt.Sprintf("%s %d %s?", verb, out.Count, what)); err != nil {
+		return out, false, err
+	}
+	out, err = do(false)
+	return out, err == nil, err
+}
+
+// jobEvery is how often a job is asked how far it is.
+const jobEvery = time.Second
+
+// waitJob shows how far a job is until it has ended. Its error says how, unless it is
+// done.
+func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) (admin.Job, error) {
+	bar := newProgress(w, int(job.Total), "job "+visible(job.ID))
+	defer bar.finish()
+	shown := uint64(0)
+	for {
+		bar.add(int(job.Done - min(shown, job.Done)))
+		shown = max(shown, job.Done)
+		if job.State != admin.JobRunning {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return job, ctx.Err()
+		case <-time.After(jobEvery):
+		}
+		var err error
+		if job, err = c.Job(ctx, job.ID); err != nil {
+			return job, err
+		}
+	}
+	switch job.State {
+	case admin.JobDone:
+		return job, nil
+	case admin.JobCanceled:
+		return job, fmt.Errorf("job %s was canceled after %d of %d events", job.ID, job.Done, job.Total)
+	}
+	return job, fmt.Errorf("job %s: %s", job.ID, job.Error)
+}
+
+// printOutcome prints what a change of what came to: done is what was done to them. made
+// is false if nothing was to be changed.
+func printOutcome(cmd *cobra.Command, out admin.Outcome, made, asJSON bool, what, done string) (err error) {
+	w := cmd.OutOrStdout()
+	switch {
+	case asJSON:
+		return writeJSON(w, out)
+	case out.Count == 0:
+		_, err = fmt.Fprintf(w, "no %s are selected: nothing was changed\n", what)
+	case !made:
+		_, err = fmt.Fprintf(w, "%d %s would be %s\n", out.Count, what, done)
+	case out.Done < out.Count:
+		_, err = fmt.Fprintf(w, "%d of %d %s %s\n", out.Done, out.Count, what, done)
+	default:
+		_, err = fmt.Fprintf(w, "%d %s %s\n", out.Count, what, done)
+	}
+	return err
+}
+
+// checkExtent makes the caller of a change say which things are meant, by flags that
+// select them, or that it is all of them.
+func checkExtent(selectsAll, all bool, flags string) error {
+	switch {
+	case selectsAll && !all:
+		return usagef("say which: %s, or --all", flags)
+	case all && !selectsAll:
+		return usagef("--all and %s exclude each other", flags)
+	}
+	return nil
+}
+
+func addAllFlag(cmd *cobra.Command, all *bool) {
+	cmd.Flags().BoolVar(all, "all", false, "all there are, instead of a selection")
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regcast/regcast/cmd/internal/client"
+)
+
+func newJobsCommand() *cobra.Command {
+	var s server
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "jobs",
+		GroupID: groupOperate,
+		Short:   "List the jobs of replay, or cancel one",
+		Long: `jobs lists the jobs that deliver events again, those that run and those that ended lately,
+the newest first: of how many events each has to look at it is done with how many, and
+what became of these.`,
+		Example: `  regcast jobs
+  regcast jobs cancel 7
+  regcast jobs --json | jq '.[] | select(.state == "running")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.ask(cmd.Context(), func(c *client.Client) error { return listJobs(cmd, c, asJSON) })
+		},
+	}
+	addServerFlags(cmd, &s)
+	addJSONFlag(cmd, &asJSON, "one JSON array")
+	cmd.AddCommand(newJobsCancelCommand())
+	return cmd
+}
+
+func listJobs(cmd *cobra.Command, c *client.Client, asJSON bool) error {
+	list, err := c.Jobs(cmd.Context())
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return writeList(cmd.OutOrStdout(), list)
+	case len(list) == 0:
+		fmt.Fprintln(cmd.ErrOrStderr(), "no jobs")
+		return nil
+	}
+	t := newTable(cmd.OutOrStdout(), "ID", "KIND", "ENDPOINT", "STATE", "DONE", "TOTAL", "DELIVERED", "DEAD", "CREATED", "ENDED", "ERROR")
+	for _, j := range list {
+		t.row(j.ID, j.Kind, j.Endpoint, j.State, j.Done, j.Total, j.Delivered, j.Dead, j.Created, j.Ended, shorten(j.Error))
+	}
+	return t.flush()
+}
+
+func newJobsCancelCommand() *cobra.Command {
+	var s server
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "cancel ID",
+		Short: "End a job",
+		Long: `cancel ends a job and prints how far it came. What it has delivered stays delivered. To
+cancel a job that has ended is no error.`,
+		Example: `  regcast jobs cancel 7`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.ask(cmd.Context(), func(c *client.Client) error {
+				j, err := c.CancelJob(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), j)
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "job %s: %s after %d of %d events, %d delivered, %d given up on\n",
+					visible(j.ID), visible(string(j.State)), j.Done, j.Total, j.Delivered, j.Dead)
+				return err
+			})
+		},
+	}
+	addServerFlags(cmd, &s)
+	addJSONFlag(cmd, &asJSON, "the job as one JSON object")
+	return cmd
+}

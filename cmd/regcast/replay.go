@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/client"
+)
+
+func newReplayCommand() *cobra.Command {
+	var s server
+	var req admin.ReplayRequest
+	var ch change
+	var asJSON, wait bool
+	cmd := &cobra.Command{
+		Use:     "replay --endpoint ENDPOINT",
+		GroupID: groupOperate,
+		Short:   "Deliver stored events to an endpoint again",
+		Long: `replay delivers the stored events that the flags select to one endpoint, whether it had
+them before or not: with the same ids, the header Regcast-Replay, and the endpoint's filter.
+A job of the dispatcher does it beside live events, which keep their place; it goes on
+after a restart. "regcast jobs" shows how far it is and ends it.
+
+` + changeHelp + "\n\n" + timeHelp,
+		Example: `  regcast replay --endpoint audit --since 2h
+  regcast replay --endpoint audit --repository 'team/**' --action push --since 7d --rate 50
+  regcast replay --endpoint audit --id 0193a1c4-5f6e-7d2a-8b1c-3e4f5a6b7c8d
+  regcast replay --endpoint audit --all --yes --wait`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkReplay(&req); err != nil {
+				return err
+			}
+			return s.ask(cmd.Context(), func(c *client.Client) error {
+				out, done, err := ch.run(cmd, "Replay to "+visible(req.Endpoint), "events", func(dryRun bool) (admin.Outcome, error) {
+					req.DryRun = dryRun
+					return c.Replay(cmd.Context(), req)
+				})
+				if err != nil {
+					return err
+				}
+				return replayed(cmd, c, out, done, wait, asJSON, "events")
+			})
+		},
+	}
+	addServerFlags(cmd, &s)
+	flags := cmd.Flags()
+	flags.StringVar(&req.Endpoint, "endpoint", "", "`endpoint` to deliver to")
+	flags.StringSliceVar(&req.IDs, "id", nil, "the event with this `id`, or those with several, separated by commas")
+	addSelectionFlags(cmd, &req.Selection)
+	flags.IntVar(&req.Limit, "limit", 0, "only the oldest so many; 0 is no limit")
+	addAllFlag(cmd, &req.All)
+	addReplayFlags(cmd, &req.Rate, &wait)
+	addChangeFlags(cmd, &ch)
+	addJSONFlag(cmd, &asJSON, "the outcome as one JSON object")
+	// The error is that of a flag that does not exist.
+	_ = cmd.MarkFlagRequired("endpoint")
+	return cmd
+}
+
+func addReplayFlags(cmd *cobra.Command, rate *float64, wait *bool) {
+	flags := cmd.Flags()
+	flags.Float64Var(rate, "rate", 0, "events per second at most; 0 is as fast as the endpoint takes them")
+	flags.BoolVar(wait, "wait", false, "wait for the end of the job, if there is one, and show how far it is")
+}
+
+func checkReplay(r *admin.ReplayRequest) error {
+	if err := checkExtent(r.IsZero(), r.All, "--id, --repository, --tag, --action, --actor, --digest, --since or --until"); err != nil {
+		return err
+	}
+	if r.Limit < 0 {
+		return usagef("--limit needs 0 or more")
+	}
+	return checkRate(r.Rate)
+}
+
+func checkRate(rate float64) error {
+	if !(rate >= 0 && rate <= 1e9) { // NaN too
+		return usagef("--rate needs 0 or a number of events per second")
+	}
+	return nil
+}
+
+// replayed prints what a replay came to, and waits for the job that does it.
+func replayed(cmd *cobra.Command, c *client.Client, out admin.Outcome, made, wait, asJSON bool, what string) error {
+	if !made || out.Job == nil {
+		return printOutcome(cmd, out, made, asJSON, what, "given to delivery")
+	}
+	w := cmd.OutOrStdout()
+	if !wait {
+		if asJSON {
+			return writeJSON(w, out)
+		}
+		_, err := fmt.Fprintf(w, "job %s replays %d %s to %s; regcast jobs shows how far it is\n",
+			visible(out.Job.ID), out.Count, what, visible(out.Job.Endpoint))
+		return err
+	}
+	if !asJSON {
+		fmt.Fprintf(cmd.ErrOrStderr(), "job %s replays %d %s to %s; it goes on when this command is interrupted\n",
+			visible(out.Job.ID), out.Count, what, visible(out.Job.Endpoint))
+	}
+	job, err := waitJob(cmd.Context(), c, *out.Job, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	out.Job, out.Done = &job, job.Done
+	if asJSON {
+		return writeJSON(w, out)
+	}
+	_, err = fmt.Fprintf(w, "job %s is done: %d events, %d delivered, %d given up on\n", visible(job.ID), job.Done, job.Delivered, job.Dead)
+	return err
+}
