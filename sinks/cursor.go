@@ -55,7 +55,7 @@ type Delivery struct {
 type Settlement struct {
 	Sequence uint64
 	Outcome  Outcome
-	Dead     *DeadLetter // with DeadLettered
+	Dead     *DeadLetter // with DeadLettered; nil means one with DeadManual
 	Until    time.Time   // with Parked: when it may be claimed again
 }
 

@@ -7,8 +7,10 @@
 // whose events can be claimed back through a [Cursor]; [Deliver] moves events from a
 // cursor to a sink, as io.Copy moves bytes, and a [Policy] decides what each answer of
 // the sink means. [Memory] is the engine that survives nothing; packages journal and
-// jetstream hold the durable ones; package sinktest judges them all. [Ledger], [Progress]
-// and [Repeats] are what engines share: the books of a cursor and the window of repeats.
+// jetstream hold the durable ones; package sinktest judges them all. [Ledger], [Progress],
+// [Repeats] and [NewDeadCursor] are what engines share: the books of a cursor, the window
+// of repeats, and delivery of dead letters. [History] and [Searcher] are for engines that
+// keep attempts and find events.
 //
 // # What it promises
 //

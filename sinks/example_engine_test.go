@@ -78,6 +78,41 @@ type errRestarting struct{}
 func (errRestarting) Error() string             { return "restarting" }
 func (errRestarting) RetryAfter() time.Duration { return time.Millisecond }
 
+// Dead letters are delivered again through a cursor over them. What is accepted now is
+// no dead letter any more.
+func ExampleNewDeadCursor() {
+	ctx := context.Background()
+	engine := sinks.NewMemory(nil)
+	defer engine.Shutdown(ctx)
+	cur, err := engine.Cursor(ctx, "audit", &sinks.CursorOptions{From: sinks.Oldest(), To: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cur.Close()
+	if err := engine.Write(ctx, notificationstest.Pushes(1, 2, "team/app")); err != nil {
+		log.Fatal(err)
+	}
+	broken := notificationstest.NewFaulty(printer("audit"), notificationstest.Script(notifications.Permanent(errRestarting{})))
+	if err := sinks.Deliver(ctx, cur, broken, nil); err != nil {
+		log.Fatal(err)
+	}
+
+	// The DeadCursor method of an engine fills in the options.
+	again := sinks.NewDeadCursor(engine, sinks.DeadCursorOptions{
+		Name: "audit~again", Query: sinks.DeadQuery{Cursor: "audit"}, Newest: 1, Closed: func() {},
+	})
+	defer again.Close()
+	if err := sinks.Deliver(ctx, again, printer("again"), &sinks.DeliverOptions{Rate: 50, Replay: "again"}); err != nil {
+		log.Fatal(err)
+	}
+	letters, err := engine.DeadLetters(ctx, sinks.DeadQuery{})
+	fmt.Println(len(letters), "dead letters,", err)
+	// Output:
+	// audit: push team/app:v2
+	// again: push team/app:v1
+	// 0 dead letters, <nil>
+}
+
 // An engine keeps one Ledger for each cursor.
 func ExampleNewLedger() {
 	const last = 3 // the newest event that is stored

@@ -222,8 +222,8 @@ func (h *memoryHold) Settle(settlements ...Settlement) error {
 		if !h.ledger.Settle(s) {
 			continue
 		}
-		if s.Outcome == DeadLettered && s.Dead != nil {
-			m.stats.CutDead += m.morgue.bury(h.name, s, time.Now())
+		if s.Outcome == DeadLettered {
+			m.stats.CutDead += m.morgue.bury(h.name, s, m.at(s.Sequence).event, time.Now())
 		}
 	}
 	h.signal()

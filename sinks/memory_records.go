@@ -20,11 +20,13 @@ type memoryMorgue struct {
 	max     int
 }
 
-// bury adds the dead letter of s and says how many had to go for it.
-func (g *memoryMorgue) bury(cursor string, s Settlement, now time.Time) (cut uint64) {
-	d := *s.Dead
-	d.Cursor, d.Sequence, d.Buried = cursor, s.Sequence, now.UTC()
-	d.Count = max(d.Count, 1)
+// bury adds the dead letter of s, which is about e, and says how many had to go for it.
+func (g *memoryMorgue) bury(cursor string, s Settlement, e *notifications.Event, now time.Time) (cut uint64) {
+	d := DeadLetter{Reason: DeadManual}
+	if s.Dead != nil {
+		d = *s.Dead
+	}
+	d.Cursor, d.Sequence, d.Last, d.Count, d.Event, d.Buried = cursor, s.Sequence, 0, 1, e, now.UTC()
 	d.Excerpt = bytes.Clone(d.Excerpt[:min(len(d.Excerpt), MaxExcerpt)])
 	return g.add(d)
 }

@@ -7,8 +7,9 @@
 // only writing connection: events of all writers, settlements, dead letters, quarantined
 // bodies and state that have gathered while the last commit was synced become the next
 // one. Cursors read what was just committed from a tail in memory that they share, and
-// older events from the file. Checkpoints, retention and the building of indexes run
-// beside the appender. schema.sql is the documentation of the file, README.md that of
+// older events from the file. Checkpoints, retention, history and the building of
+// indexes run beside the appender. A Journal is a sinks.History and a sinks.Searcher too.
+// schema.sql and schema2.sql are the documentation of the file, README.md that of
 // the commit protocol and of what happens in a crash.
 //
 // # What it promises

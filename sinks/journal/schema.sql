@@ -1,4 +1,4 @@
--- The format of regcast.db, version 1 (PRAGMA user_version).
+-- The format of regcast.db, version 1 (PRAGMA user_version). schema2.sql adds to it.
 --
 -- The file is in WAL mode with auto_vacuum=INCREMENTAL. All times are microseconds since
 -- 1970-01-01 UTC. Only the process that holds regcast.lock writes; anyone may read.

@@ -10,6 +10,7 @@ import (
 
 var deadTests = []engineTest{
 	{name: "dead letters/kept whole", run: testDeadLetter},
+	{name: "dead letters/without a letter", run: testNoDeadLetter},
 	{name: "dead letters/list, count, drop", run: testDeadLetters},
 }
 
@@ -39,6 +40,25 @@ func testDeadLetter(tr *trial) {
 	}
 	if info := tr.info("c"); info.Totals[sinks.DeadLettered] != 1 || info.Pending != 1 {
 		tr.Errorf("%+v, want one dead and one pending", info)
+	}
+}
+
+func testNoDeadLetter(tr *trial) {
+	c := tr.cursor("c", nil)
+	tr.push(0, 2)
+	ds := tr.claim(c, 2)
+	tr.must(c.Settle(
+		sinks.Settlement{Sequence: ds[0].Sequence, Outcome: sinks.DeadLettered},
+		sinks.Settlement{Sequence: ds[1].Sequence, Outcome: sinks.DeadLettered, Dead: &sinks.DeadLetter{Reason: sinks.DeadExpired}},
+	))
+	got := tr.dead(sinks.DeadQuery{}, 2)
+	if got[0].Reason != sinks.DeadManual || got[1].Reason != sinks.DeadExpired {
+		tr.Errorf("reasons %s and %s, want manual and expired", got[0].Reason, got[1].Reason)
+	}
+	for i, d := range got {
+		if d.Count != 1 || d.Event == nil || d.Event.ID != ds[i].Event.ID {
+			tr.Errorf("%+v, want event %s", d, ds[i].Event.ID)
+		}
 	}
 }
 

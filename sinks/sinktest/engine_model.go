@@ -33,6 +33,7 @@ const (
 	onLoan
 	parked
 	settled
+	dead
 )
 
 // testModel does at random what a holder does, and compares after each step.
@@ -50,8 +51,11 @@ func testModel(tr *trial, seed uint64) {
 		case 7, 8, 9, 10:
 			m.settle()
 		case 11:
-			if m.rng.IntN(4) == 0 {
+			switch m.rng.IntN(4) {
+			case 0:
 				m.change()
+			case 1:
+				m.revive()
 			}
 		}
 		m.compare()
@@ -114,9 +118,33 @@ func (m *model) settle() {
 			if to == settled {
 				m.totals[o]++
 			}
+			if o == sinks.DeadLettered {
+				m.places[n] = dead
+			}
 		}
 	}
 	m.tr.must(m.cursor.Settle(ends...))
+}
+
+// revive brings back some of the dead, and tries to bring back what is not dead.
+func (m *model) revive() {
+	m.tr.Helper()
+	q := sinks.DeadQuery{Limit: 1000}
+	revived := 0
+	for _, n := range m.rng.Perm(len(m.places)) {
+		if len(q.Sequences) == 6 {
+			break
+		}
+		q.Sequences = append(q.Sequences, m.first+uint64(n))
+		if m.places[n] == dead {
+			m.places[n] = free
+			revived++
+		}
+	}
+	if len(q.Sequences) > 0 {
+		m.tr.revive(m.cursor, q, revived)
+		m.totals[sinks.DeadLettered] -= uint64(revived)
+	}
 }
 
 // change gives the cursor to another holder, in the same engine or a reopened one.
@@ -137,7 +165,7 @@ func (m *model) change() {
 func (m *model) compare() {
 	m.tr.Helper()
 	info := m.tr.info("c")
-	low := slices.IndexFunc(m.places, func(p place) bool { return p != settled })
+	low := slices.IndexFunc(m.places, func(p place) bool { return p != settled && p != dead })
 	if low < 0 {
 		low = len(m.places)
 	}
