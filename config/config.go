@@ -66,11 +66,14 @@ type Intake struct {
 	MaxBody Size `toml:"max_body" restart:"true"`
 	// MaxEvents bounds the events of one envelope; what has more is put into quarantine.
 	MaxEvents int `toml:"max_events" restart:"true"`
+	// MaxEvent bounds one event; a larger one is put into quarantine.
+	MaxEvent Size `toml:"max_event" restart:"true"`
 	// HeaderTimeout bounds how long the header of a request may take to come in.
 	HeaderTimeout time.Duration `toml:"header_timeout" restart:"true"`
 	// IdleTimeout is how long a connection may stay open between two requests.
 	IdleTimeout time.Duration `toml:"idle_timeout" restart:"true"`
-	// TrustedProxies are those whose forwarded headers are believed.
+	// TrustedProxies are those whose forwarded headers are believed, for the sender's
+	// address in an event's provenance.
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies" restart:"true"`
 	// TLS makes the server speak HTTPS.
 	TLS ServerTLS `toml:"tls" restart:"true"`
@@ -189,6 +192,7 @@ func Default() *Config {
 			Listen:        "127.0.0.1:8410",
 			MaxBody:       8 * MiB,
 			MaxEvents:     10000,
+			MaxEvent:      1 * MiB,
 			HeaderTimeout: 10 * time.Second,
 			IdleTimeout:   2 * time.Minute,
 		},

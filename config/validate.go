@@ -56,6 +56,7 @@ func (d *decoder) intake(in *Intake) {
 	d.require("intake.tokens", !d.given["intake.tokens"] || len(in.Tokens) > 0, "holds no token; leave it out")
 	d.require("intake.max_body", in.MaxBody >= KiB, "must be at least 1KiB")
 	d.require("intake.max_events", in.MaxEvents >= 1, "must be at least 1")
+	d.require("intake.max_event", in.MaxEvent >= KiB, "must be at least 1KiB")
 	d.require("intake.header_timeout", in.HeaderTimeout > 0, "must be more than 0s")
 	d.require("intake.idle_timeout", in.IdleTimeout > 0, "must be more than 0s")
 	d.serverTLS("intake.tls", in.TLS)

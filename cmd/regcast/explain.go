@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regcast/regcast/cmd/internal/app"
+	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
 )
@@ -44,7 +45,7 @@ It ends with 1 if there is something in the file that intake could not read.`,
 			if cfg.File() == "" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "no configuration file found: this is about the built-in trial of regcast serve")
 			}
-			decoded, err := readEvents(cmd.InOrStdin(), input, cfg.Intake.MaxEvents)
+			decoded, err := readEvents(cmd.InOrStdin(), input, &cfg.Intake)
 			if err != nil {
 				return err
 			}
@@ -75,7 +76,7 @@ It ends with 1 if there is something in the file that intake could not read.`,
 const maxExplained = 64 << 20
 
 // readEvents reads the events of a file as intake would.
-func readEvents(stdin io.Reader, name string, maxEvents int) (d notifications.Decoded, err error) {
+func readEvents(stdin io.Reader, name string, limits *config.Intake) (d notifications.Decoded, err error) {
 	in := stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -92,7 +93,9 @@ func readEvents(stdin io.Reader, name string, maxEvents int) (d notifications.De
 	if len(body) > maxExplained {
 		return d, usagef("%s is larger than %d MiB", name, maxExplained>>20)
 	}
-	return notifications.Decode(body, &notifications.DecodeOptions{MaxEvents: maxEvents}), nil
+	return notifications.Decode(body, &notifications.DecodeOptions{
+		MaxEvents: limits.MaxEvents, MaxEventBytes: int(limits.MaxEvent),
+	}), nil
 }
 
 // unreadable is the error that says what intake would put into quarantine, nil if nothing.

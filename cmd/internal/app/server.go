@@ -57,7 +57,7 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 
 func (a *App) intakeOptions(cfg *config.Config) *intake.Options {
 	return &intake.Options{
-		MaxBody: int(cfg.Intake.MaxBody), MaxEvents: cfg.Intake.MaxEvents,
+		MaxBody: int(cfg.Intake.MaxBody), MaxEvents: cfg.Intake.MaxEvents, MaxEventBytes: int(cfg.Intake.MaxEvent),
 		Tokens:         func() ([]string, bool) { return a.tokens.Load().intake(a.logger) },
 		TrustedProxies: cfg.Intake.TrustedProxies,
 		Registerer:     a.registry,
