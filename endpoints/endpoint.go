@@ -38,7 +38,6 @@ type Endpoint struct {
 	shown  func() string
 	opts   *Options
 	sender sender
-	filter *sinks.Filter // for Wants alone
 	policy *policy
 	slots  *Slots // its own, as many as Options.Concurrency
 	meter  *meter
@@ -65,7 +64,6 @@ func NewEndpoint(name, rawURL string, opts *Options) (*Endpoint, error) {
 	if err := e.open(rawURL, p); err != nil {
 		return nil, err
 	}
-	e.filter = sinks.NewFilter(nowhere{}, o.Match)
 	e.meter = o.Metrics.meter(name)
 	e.meter.propose(e.stateName)
 	return e, nil
@@ -161,7 +159,7 @@ func (e *Endpoint) record(ctx context.Context, started time.Time, took time.Dura
 }
 
 // Wants tells whether the endpoint's matcher may select ev.
-func (e *Endpoint) Wants(ev *notifications.Event) bool { return e.filter.Wants(ev) }
+func (e *Endpoint) Wants(ev *notifications.Event) bool { return sinks.MayMatch(e.opts.Match, ev) }
 
 // DeliverOptions returns how [sinks.Deliver] shall deliver to this endpoint. Each call
 // returns a new value, whose Window, Drain and Replay are the caller's; all of them share
@@ -200,8 +198,3 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
-
-// nowhere is where a filter leads that is only asked what it wants.
-type nowhere struct{}
-
-func (nowhere) Write(context.Context, []*notifications.Event) error { return nil }

@@ -196,24 +196,18 @@ func (b *policyBench) attempt(number int, err error) sinks.Verdict {
 	return b.Judge(a, err)
 }
 
-// probe waits until the policy lets one batch through, as Deliver does, and returns how
-// long that was.
+// probe waits until the policy lets one batch through, and returns how long that was.
 func (b *policyBench) probe() time.Duration {
 	b.t.Helper()
-	began := time.Now()
-	for {
-		inFlight, wait := b.Admit(time.Now())
-		if inFlight > 0 {
-			if inFlight > 1 || time.Since(began) == 0 {
-				b.t.Fatalf("Admit = %d after %v, want a hold and then one probe", inFlight, time.Since(began))
-			}
-			return time.Since(began)
-		}
-		if wait <= 0 || wait > pollHeld {
-			b.t.Fatalf("Admit = 0, %v, want to be asked again within %v", wait, pollHeld)
-		}
-		time.Sleep(wait)
+	if inFlight, wait := b.Admit(time.Now()); inFlight != 0 || wait <= 0 || wait > pollHeld {
+		b.t.Fatalf("Admit = %d, %v, want a hold, and to be asked again within %v", inFlight, wait, pollHeld)
 	}
+	wait := time.Until(b.shown().Until)
+	time.Sleep(wait - 1)
+	b.admits(0)
+	time.Sleep(1)
+	b.admits(1)
+	return wait
 }
 
 func (b *policyBench) mustBe(name StateName) {
