@@ -15,9 +15,8 @@ type Filter struct {
 
 // NewFilter returns a filter in front of dst. A nil m selects everything.
 //
-// A sink is asked what it wants before all of an event is known. A Matcher that has a
-// method MayMatch(*Event) bool, as [RuleMatcher] has, is asked by that one; any other is
-// taken to want everything.
+// What the filter wants is for [MayMatch] to say, since a sink is asked before all of an
+// event is known.
 func NewFilter(dst notifications.Sink, m Matcher) *Filter {
 	if m == nil {
 		m = MatcherFunc(func(*notifications.Event) bool { return true })
@@ -64,10 +63,15 @@ func (f *Filter) run(batch []*notifications.Event, i int, match bool) int {
 
 // Wants tells whether e may match and the destination wants it.
 func (f *Filter) Wants(e *notifications.Event) bool {
-	if m, ok := f.match.(interface {
+	return MayMatch(f.match, e) && notifications.Wants(f.dst, e)
+}
+
+// MayMatch tells whether m may select e, of which the media type may not be known yet. A
+// Matcher that has a method MayMatch(*Event) bool, as [RuleMatcher] has, is asked by that
+// one; any other, and a nil m, may select everything.
+func MayMatch(m Matcher, e *notifications.Event) bool {
+	early, ok := m.(interface {
 		MayMatch(e *notifications.Event) bool
-	}); ok && !m.MayMatch(e) {
-		return false
-	}
-	return notifications.Wants(f.dst, e)
+	})
+	return !ok || early.MayMatch(e)
 }

@@ -110,3 +110,23 @@ func TestFilterWants(t *testing.T) {
 		})
 	}
 }
+
+func TestMayMatchOfAnyMatcher(t *testing.T) {
+	pulls, err := sinks.NewMatcher(sinks.Rules{Actions: []string{notifications.ActionPull}}, sinks.Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := notificationstest.Push("team/app", "v1", 1)
+	for name, test := range map[string]struct {
+		m    sinks.Matcher
+		want bool
+	}{
+		"none":                   {nil, true},
+		"rules":                  {pulls, false},
+		"one that is only final": {sinks.MatcherFunc(func(*notifications.Event) bool { return false }), true},
+	} {
+		if got := sinks.MayMatch(test.m, push); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
