@@ -111,14 +111,18 @@ type appender struct {
 	wake chan struct{} // of capacity 1: something was added
 
 	// Owned by the goroutine.
-	head                // changed only by a commit that succeeded
-	places    []*place  // all cursors
-	bodies    [4][]byte // buffers
-	unwritten error     // set when run returns although settlements could not be written
+	head                  // changed only by a commit that succeeded
+	places      []*place  // all cursors
+	bodies      [4][]byte // buffers
+	deadChanged bool      // the dead letters in the file, since they were counted
+	notices     notices
+	unwritten   error // set when run returns although settlements could not be written
 }
 
 func newAppender(j *Journal, db *conn) *appender {
-	return &appender{j: j, db: db, repeats: sinks.NewRepeats(0, 0), wake: make(chan struct{}, 1)}
+	a := &appender{j: j, db: db, repeats: sinks.NewRepeats(0, 0), wake: make(chan struct{}, 1)}
+	a.notices = a.newNotices()
+	return a
 }
 
 // do hands over r and waits until it is committed or refused.

@@ -261,9 +261,7 @@ func (a *appender) publish(c *commit) {
 			r.committed()
 		}
 	}
-	for i := range c.changes {
-		c.changes[i].place.confirm(&c.changes[i])
-	}
+	a.confirm(c.changes)
 	if len(c.chunks) == 0 {
 		return
 	}

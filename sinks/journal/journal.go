@@ -102,6 +102,7 @@ type Journal struct {
 	chunks  cache
 	metrics *metrics
 	history history
+	dead    deadTally
 
 	replaying sync.Map // names of open cursors over dead letters
 
@@ -279,6 +280,7 @@ func (j *Journal) shutdown() {
 	defer close(j.stopped)
 	j.background.Wait() // may still have the appender do something
 	j.appending.Wait()
+	j.writer.remind(true)
 	err := errors.Join(j.writer.unwritten, j.lastHistory(), j.release())
 	if err != nil {
 		j.stopErr = fmt.Errorf("shut down journal: %w", err)

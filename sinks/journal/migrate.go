@@ -155,6 +155,9 @@ func (a *appender) restore() error {
 	if ok {
 		a.j.indexed.Store(r.uint(0))
 	}
+	if err := a.countDead(); err != nil {
+		return fmt.Errorf("count dead letters: %w", err)
+	}
 	return a.restoreRepeats()
 }
 

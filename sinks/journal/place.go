@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -17,8 +18,7 @@ type place struct {
 	id   int64
 	name string
 
-	unlogged uint64    // events evicted since logged; both are the appender's
-	logged   time.Time // when an eviction was logged last
+	evicted notice // of the appender
 
 	mu       sync.Mutex
 	ledger   *sinks.Ledger
@@ -30,6 +30,7 @@ type place struct {
 	dirty     bool
 	dead      []*sinks.DeadLetter
 	deadBytes int
+	burying   []*sinks.DeadLetter // that a transaction is writing
 	parked    map[uint64]time.Time
 
 	// What the file has.
@@ -59,11 +60,13 @@ type block struct {
 }
 
 func (j *Journal) newPlace(id int64, name string, l *sinks.Ledger) *place {
-	return &place{
+	p := &place{
 		j: j, id: id, name: name, ledger: l,
 		parked: make(map[uint64]time.Time), rows: make(map[uint64]struct{}),
 		block: l.Progress().FirstBlock(),
 	}
+	p.evicted.say = p.sayEvicted
+	return p
 }
 
 // touch says that there is something to be written. The caller holds mu.
@@ -87,7 +90,7 @@ func (p *place) collect() change {
 	for n, bits := range progress.Changed() {
 		c.blocks = append(c.blocks, block{n, slices.Clone(bits)})
 	}
-	p.dirty, p.dead, p.deadBytes, p.left = false, nil, 0, nil
+	p.dirty, p.dead, p.deadBytes, p.burying, p.left = false, nil, 0, p.dead, nil
 	if len(p.parked) > 0 {
 		p.parked = make(map[uint64]time.Time)
 	}
@@ -98,7 +101,7 @@ func (p *place) collect() change {
 func (p *place) confirm(c *change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.block = c.first
+	p.block, p.burying = c.first, nil
 	for n := range c.parked {
 		p.rows[n] = struct{}{}
 		if p.ledger.Progress().Settled(n) { // meanwhile
@@ -129,7 +132,7 @@ func (p *place) restore(c *change) {
 		}
 	}
 	p.left = append(c.left, p.left...)
-	p.dead = append(c.dead, p.dead...)
+	p.dead, p.burying = append(c.dead, p.dead...), nil
 	for _, d := range c.dead {
 		p.deadBytes += deadCost(d)
 	}
@@ -179,10 +182,10 @@ func (p *place) wanted(last uint64) (wanted, required bool) {
 }
 
 // evict settles what is pending up to last as evicted, with one record.
-func (p *place) evict(last uint64) (n uint64, retired bool) {
+func (p *place) evict(last uint64) (n uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.evictLocked(last), p.retired
+	return p.evictLocked(last)
 }
 
 func (p *place) evictLocked(last uint64) (n uint64) {
@@ -199,6 +202,18 @@ func (p *place) evictLocked(last uint64) (n uint64) {
 		p.holder.signal()
 	}
 	return n
+}
+
+// sayEvicted logs that count events were evicted.
+func (p *place) sayEvicted(count uint64) {
+	p.mu.Lock()
+	low, retired := p.ledger.Progress().Low(), p.retired
+	p.mu.Unlock()
+	level, what := slog.LevelError, "retention_bytes reached: events were cut before they were delivered"
+	if retired {
+		level, what = slog.LevelWarn, "events expired that only a retired cursor had not settled"
+	}
+	p.j.log.Log(context.Background(), level, what, "cursor", p.name, "events", count, "up_to", low)
 }
 
 // restorePlaces loads all cursors.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -46,8 +47,9 @@ func (a *appender) bury(cursor string, dead []*sinks.DeadLetter) error {
 	if len(dead) == 0 {
 		return nil
 	}
+	a.deadChanged = true
 	return a.cut(bounded{
-		name: "dead", limit: a.j.opts.DeadBytes, cut: a.j.metrics.cutDead,
+		limit: a.j.opts.DeadBytes, cut: a.j.metrics.cutDead, notice: &a.notices.cutDead,
 		size:   "SELECT coalesce(sum(bytes), 0) FROM dead_tally",
 		oldest: "SELECT id, bytes FROM dead ORDER BY id LIMIT ?",
 		remove: "DELETE FROM dead WHERE id <= ?",
@@ -68,7 +70,7 @@ func (a *appender) quarantine(bad []notifications.Quarantined) error {
 		}
 	}
 	return a.cut(bounded{
-		name: "quarantine", limit: a.j.opts.QuarantineBytes, cut: a.j.metrics.cutQuarantined,
+		limit: a.j.opts.QuarantineBytes, cut: a.j.metrics.cutQuarantined, notice: &a.notices.cutQuarantine,
 		size:   "SELECT bytes FROM quarantine_tally",
 		oldest: "SELECT id, bytes FROM quarantine ORDER BY id LIMIT ?",
 		remove: "DELETE FROM quarantine WHERE id <= ?",
@@ -80,9 +82,9 @@ func quarantineCost(q *notifications.Quarantined) int { return 256 + len(q.Detai
 
 // A bounded is a table whose oldest rows go when it takes more than its bound.
 type bounded struct {
-	name   string
 	limit  int64 // bytes
 	cut    addable
+	notice *notice
 	size   string // a query for the bytes that it takes
 	oldest string // a query for id and bytes of at most ? rows
 	remove string // a statement that deletes the rows up to id ?
@@ -117,7 +119,7 @@ func (a *appender) cut(t bounded) error {
 		}
 	}
 	t.cut.Add(float64(removed))
-	a.j.log.Error("the oldest entries were removed to keep the bound", "table", t.name, "removed", removed, "bytes", t.limit)
+	t.notice.add(removed)
 	return nil
 }
 
@@ -125,8 +127,9 @@ func (a *appender) cut(t bounded) error {
 type addable interface{ Add(float64) }
 
 // readSettled calls f with a reading connection, after what is settled was made durable.
+// On a full disk what was settled last may be missing.
 func (j *Journal) readSettled(ctx context.Context, f func(*conn) error) error {
-	if err := j.writer.flush(ctx); err != nil {
+	if err := j.writer.flush(ctx); err != nil && !errors.Is(err, notifications.ErrFull) {
 		return err
 	}
 	return j.read(ctx, f)
@@ -257,7 +260,7 @@ func (j *Journal) drop(ctx context.Context, remove string, ids []uint64) (droppe
 	for step := range slices.Chunk(ids, cutRows) {
 		n := 0
 		err := j.writer.write(ctx, func(db *conn) error {
-			n = 0
+			n, j.writer.deadChanged = 0, true
 			for _, id := range step {
 				removed, err := db.exec(remove, id)
 				if err != nil {
@@ -273,21 +276,6 @@ func (j *Journal) drop(ctx context.Context, remove string, ids []uint64) (droppe
 		dropped += n
 	}
 	return dropped, j.open(ctx)
-}
-
-// DeadCount counts the dead letters of a cursor, by reason.
-func (j *Journal) DeadCount(ctx context.Context, cursor string) (map[sinks.DeadReason]uint64, error) {
-	counts := make(map[sinks.DeadReason]uint64)
-	err := j.readSettled(ctx, func(db *conn) error {
-		return db.query(ctx, func(r row) error {
-			counts[sinks.DeadReason(r.text(0))] = r.uint(1)
-			return nil
-		}, "SELECT reason, count FROM dead_tally WHERE cursor = ?", cursor)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("count dead letters of %s: %w", cursor, err)
-	}
-	return counts, nil
 }
 
 // Quarantined lists bodies with an ID above after, oldest first.

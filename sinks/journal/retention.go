@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/regcast/regcast/notifications"
@@ -12,11 +11,10 @@ import (
 
 const (
 	retainEvery = time.Second
-	retainStep  = 4 << 20          // bytes of chunks that one transaction deletes
-	retainRows  = 256              // chunks that one transaction deletes
-	vacuumStep  = 256              // pages that one transaction gives back
-	evictionLog = 10 * time.Second // between two lines in the log for one cursor
-	probeBytes  = 64 << 10         // what a probe tries to store
+	retainStep  = 4 << 20  // bytes of chunks that one transaction deletes
+	retainRows  = 256      // chunks that one transaction deletes
+	vacuumStep  = 256      // pages that one transaction gives back
+	probeBytes  = 64 << 10 // what a probe tries to store
 )
 
 // An old chunk is one that retention looks at.
@@ -100,20 +98,9 @@ func (a *appender) release(list []old) (int, error) {
 // evict settles for all cursors what they have not up to last, loudly.
 func (a *appender) evict(last uint64) {
 	for _, p := range a.places {
-		cut, retired := p.evict(last)
-		if cut == 0 {
-			continue
-		}
+		cut := p.evict(last)
 		a.j.metrics.evicted.Add(float64(cut))
-		if p.unlogged += cut; time.Since(p.logged) < evictionLog {
-			continue
-		}
-		level, what := slog.LevelError, "retention_bytes reached: events were cut before they were delivered"
-		if retired {
-			level, what = slog.LevelWarn, "events expired that only a retired cursor had not settled"
-		}
-		a.j.log.Log(context.Background(), level, what, "cursor", p.name, "events", p.unlogged, "up_to", last)
-		p.logged, p.unlogged = time.Now(), 0
+		p.evicted.add(int(cut))
 	}
 }
 
@@ -130,13 +117,7 @@ func (a *appender) refusal(last uint64) error {
 // trim deletes all chunks up to m, in a transaction of its own, together with what the
 // cursors lost.
 func (a *appender) trim(m mark) error {
-	changes := a.collect()
-	err := a.db.transact(func() error {
-		for i := range changes {
-			if err := a.writeChange(&changes[i]); err != nil {
-				return err
-			}
-		}
+	err := a.alone(func() error {
 		if _, err := a.db.exec("UPDATE trimmed SET last = ?, bytes = ?, hash = ?", m.last, m.bytes, m.hash); err != nil {
 			return err
 		}
@@ -146,16 +127,31 @@ func (a *appender) trim(m mark) error {
 		_, err := a.db.exec("DELETE FROM chunk WHERE first <= ?", m.last)
 		return err
 	})
-	for i := range changes {
-		if err != nil {
-			changes[i].place.restore(&changes[i])
-		} else {
-			changes[i].place.confirm(&changes[i])
-		}
-	}
 	if err == nil {
 		a.trimmed = m
 		a.j.oldest.Store(m.last + 1)
+	}
+	return err
+}
+
+// alone writes what all cursors have settled, and what f writes, in a transaction of its
+// own.
+func (a *appender) alone(f func() error) error {
+	changes := a.collect()
+	err := a.db.transact(func() error {
+		for i := range changes {
+			if err := a.writeChange(&changes[i]); err != nil {
+				return err
+			}
+		}
+		return f()
+	})
+	if err == nil {
+		a.confirm(changes)
+		return nil
+	}
+	for i := range changes {
+		changes[i].place.restore(&changes[i])
 	}
 	return err
 }
@@ -216,7 +212,8 @@ func (a *appender) expireDead(now time.Time) (more bool, err error) {
 		return false, err
 	}
 	n := 0
-	err = a.db.transact(func() error {
+	err = a.alone(func() error {
+		a.deadChanged = true
 		n, err = a.db.exec("DELETE FROM dead WHERE id IN (SELECT id FROM (SELECT id, buried FROM dead ORDER BY id LIMIT ?) WHERE buried < ?)", cutRows, before)
 		return err
 	})
@@ -224,7 +221,7 @@ func (a *appender) expireDead(now time.Time) (more bool, err error) {
 		return false, err
 	}
 	a.j.metrics.cutDead.Add(float64(n))
-	a.j.log.Error("old dead letters were removed", "removed", n, "age", a.j.opts.DeadAge)
+	a.notices.expiredDead.add(n)
 	return true, nil
 }
 
@@ -244,11 +241,12 @@ func (j *Journal) retain() {
 		j.stepwise("delete old dead letters", func(now time.Time) (bool, error) { return j.writer.expireDead(now) })
 		j.stepwise("delete old attempts", func(now time.Time) (bool, error) { return j.writer.expireAttempts(now) })
 		j.stepwise("shrink the file", func(time.Time) (bool, error) { return j.writer.shrink() })
+		_ = j.outside(func() error { j.writer.remind(false); return nil }) // else we are closing, and Shutdown does it
 		if j.writer.health() != nil {
 			j.probe()
 			continue
 		}
-		if err := j.outside(func() error { return j.disk.load() }); err != nil {
+		if err := j.outside(j.disk.load); err != nil && !errors.Is(err, notifications.ErrClosed) {
 			j.log.Warn("no ballast", "error", err)
 		}
 	}

@@ -44,13 +44,8 @@ func (a *appender) revive(c *cursor, letters []sinks.DeadLetter) (int, error) {
 	if err != nil || len(letters) == 0 {
 		return 0, err
 	}
-	changes := a.collect()
-	err = a.db.transact(func() error {
-		for i := range changes {
-			if err := a.writeChange(&changes[i]); err != nil {
-				return err
-			}
-		}
+	err = a.alone(func() error {
+		a.deadChanged = true
 		for i := range letters {
 			if _, err := a.db.exec("DELETE FROM dead WHERE id = ?", letters[i].ID); err != nil {
 				return err
@@ -60,15 +55,6 @@ func (a *appender) revive(c *cursor, letters []sinks.DeadLetter) (int, error) {
 	})
 	if err != nil {
 		c.place.rebury(letters)
-	}
-	for i := range changes {
-		if err != nil {
-			changes[i].place.restore(&changes[i])
-		} else {
-			changes[i].place.confirm(&changes[i])
-		}
-	}
-	if err != nil {
 		return 0, commitError(a.j.dir, err)
 	}
 	return len(letters), nil
