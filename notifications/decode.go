@@ -3,6 +3,7 @@ package notifications
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 )
 
 // DecodeOptions bound what [Decode] accepts. nil means the defaults, as a zero field does.
@@ -126,7 +127,13 @@ func (d *decoder) event(s *scanner[[]byte]) {
 		f = &flaw{ReasonTooLarge, fmt.Sprintf("an event of %d bytes; the limit is %d", size, d.maxEventBytes)}
 	}
 	if f != nil {
-		d.quarantine(d.body[start:s.pos], f)
+		text := d.body[start:s.pos]
+		if s.redacted > 0 {
+			text = []byte(s.compact(start)) // has no credential where one belongs, however it was spelled
+			d.out.Redacted += s.redacted
+		}
+		d.quarantine(text, f)
+		d.out.Bad[len(d.out.Bad)-1].Size = s.pos - start
 		return
 	}
 	e.Provenance = d.provenance
@@ -154,17 +161,23 @@ func (d *decoder) quarantine(text []byte, f *flaw) {
 	})
 }
 
-// Redact returns a copy of text in which every string that is the value of a "user" is
-// empty, one that text ends in included, and how many that were.
+// Redact returns a copy of text, which need not be JSON, in which every string that is the
+// value of a "user", however spelled, is empty, one that text ends in included, and how
+// many that were.
 func Redact(text []byte) (kept []byte, redacted int) {
 	kept = make([]byte, 0, len(text))
 	for {
-		i := bytes.Index(text, []byte(`"user"`))
+		i := bytes.IndexByte(text, '"')
 		if i < 0 {
 			return append(kept, text...), redacted
 		}
-		i += len(`"user"`)
-		value := bytes.TrimLeft(text[i:], ": \t\r\n")
+		length := userLen(text[i:])
+		if length == 0 {
+			kept = append(kept, text[:i+1]...)
+			text = text[i+1:]
+			continue
+		}
+		value := bytes.TrimLeft(text[i+length:], ": \t\r\n")
 		kept = append(kept, text[:len(text)-len(value)]...)
 		text = value
 		if len(value) > 1 && value[0] == '"' && value[1] != '"' {
@@ -173,6 +186,26 @@ func Redact(text []byte) (kept []byte, redacted int) {
 			redacted++
 		}
 	}
+}
+
+// userLen is the length of the string "user" that text begins with, any of its letters
+// escaped, and 0 if it begins with something else.
+func userLen(text []byte) int {
+	i := 1
+	for _, want := range `user"` {
+		switch {
+		case i < len(text) && rune(text[i]) == want:
+			i++
+		case want != '"' && i+6 <= len(text) && text[i] == '\\' && text[i+1] == 'u':
+			if c, err := strconv.ParseUint(string(text[i+2:i+6]), 16, 16); err != nil || rune(c) != want {
+				return 0
+			}
+			i += 6
+		default:
+			return 0
+		}
+	}
+	return i
 }
 
 // stringLen is the length of the string that text begins with, which may be cut off.

@@ -195,7 +195,7 @@ func TestDecodeRedactsQuarantined(t *testing.T) {
 	}
 	const incomplete = `{"events":[{"actor":{"user":"a\"b","useragent":"c"}},{"user":""}]}`
 	got = notifications.Decode([]byte(incomplete), nil)
-	if len(got.Bad) != 2 || got.Redacted != 1 || string(got.Bad[0].Body) != `{"actor":{"user":"","useragent":"c"}}` {
+	if len(got.Bad) != 2 || got.Redacted != 1 || string(got.Bad[0].Body) != `{"actor":{"useragent":"c"}}` {
 		t.Errorf("%d redacted of %+v", got.Redacted, got.Bad)
 	}
 }
@@ -326,5 +326,41 @@ func TestEventInJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`[{}]`), &list); err == nil {
 		t.Error("an event without anything was taken")
+	}
+}
+
+// A token must not survive because its key is spelled with escapes, whatever is wrong
+// with what it came in.
+func TestDecodeRedactsEscapedKeys(t *testing.T) {
+	const token = "glpat-secret"
+	for _, key := range []string{`user`, `\u0075ser`, `u\u0073\u0065r`, `\u0075\u0073\u0065\u0072`} {
+		actor := `"actor":{"name":"a","` + key + `" : "` + token + `"}`
+		for name, body := range map[string]string{
+			"incomplete":        `{"events":[{` + actor + `}]}`,
+			"a bad name":        `{"events":[{"action":"push","target":{"repository":"/"},` + actor + `}]}`,
+			"an object of it":   `{"events":[{"actor":{"` + key + `":{"token":"` + token + `"}}}]}`,
+			"not an object":     `{"events":[[{` + actor + `}]]}`,
+			"not at its place":  `{"events":[{"x":{` + actor + `}}]}`,
+			"not JSON":          `{"events":[{` + actor + `,}]}`,
+			"cut in the middle": `{"events":[{` + actor[:len(actor)-4],
+			"neither":           `{` + actor + `}`,
+		} {
+			got := notifications.Decode([]byte(body), nil)
+			if len(got.Bad) != 1 || got.Redacted != 1 {
+				t.Fatalf("%s of %s: %d bad, %d redacted", name, key, len(got.Bad), got.Redacted)
+			}
+			if strings.Contains(string(got.Bad[0].Body), token[:8]) {
+				t.Errorf("%s of %s: kept %s", name, key, got.Bad[0].Body)
+			}
+		}
+	}
+}
+
+// What has no credential is kept as it came, so that it can be tried again.
+func TestDecodeKeepsQuarantinedAsItCame(t *testing.T) {
+	const text = `{ "action" : "push", "u" : "us\u0065", "users" : ["user"] }`
+	got := notifications.Decode([]byte(`{"events":[`+text+`]}`), nil)
+	if len(got.Bad) != 1 || string(got.Bad[0].Body) != text || got.Bad[0].Size != len(text) {
+		t.Errorf("got %+v", got.Bad)
 	}
 }
