@@ -28,7 +28,7 @@ const (
 // challenge is the WWW-Authenticate of an answer 401 (RFC 6750).
 const challenge = `Bearer realm="regcast admin"`
 
-var errNoToken = &refusal{http.StatusUnauthorized, "a token of the configuration's [[admin.token]] is needed"}
+var errNoToken = refusal{http.StatusUnauthorized, "a token of the configuration's [[admin.token]] is needed"}
 
 // authenticate returns the token that r carries as a bearer token (RFC 6750), looking at
 // every valid one in constant time. Where there is none at all everybody may do
@@ -59,7 +59,7 @@ func authenticate(valid []Token, r *http.Request) (Token, error) {
 // its token.
 func authorize(valid []Token, crossOrigin *http.CrossOriginProtection, r *http.Request, needed Role) (string, error) {
 	if len(valid) == 0 && !addressedLocally(r.Host) {
-		return "", &refusal{http.StatusForbidden,
+		return "", refusal{http.StatusForbidden,
 			"without an [[admin.token]] only requests to localhost or to an IP address are answered"}
 	}
 	token, err := authenticate(valid, r)
@@ -67,10 +67,10 @@ func authorize(valid []Token, crossOrigin *http.CrossOriginProtection, r *http.R
 		return "", err
 	}
 	if needed == Operate && token.Role != Operate {
-		return "", &refusal{http.StatusForbidden, "this needs a token with the role operate"}
+		return "", refusal{http.StatusForbidden, "this needs a token with the role operate"}
 	}
 	if err := crossOrigin.Check(r); err != nil {
-		return "", &refusal{http.StatusForbidden, "refused: a page of another site asked for this"}
+		return "", refusal{http.StatusForbidden, "refused: a page of another site asked for this"}
 	}
 	return token.Name, nil
 }

@@ -45,9 +45,9 @@ type refusal struct {
 	text   string
 }
 
-func (r *refusal) Error() string { return r.text }
+func (r refusal) Error() string { return r.text }
 
-var errStopping = &refusal{http.StatusServiceUnavailable, "stopping"}
+var errStopping = refusal{http.StatusServiceUnavailable, "stopping"}
 
 // answer sends v as JSON.
 func (c *call) answer(status int, v any) error {
@@ -93,7 +93,7 @@ func (a *api) fail(c *call, err error) {
 
 // statusOf is the status that tells of err.
 func statusOf(err error) int {
-	if r, ok := errors.AsType[*refusal](err); ok {
+	if r, ok := errors.AsType[refusal](err); ok {
 		return r.status
 	}
 	if _, ok := errors.AsType[config.Problems](err); ok {

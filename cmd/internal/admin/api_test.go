@@ -308,6 +308,26 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// An event of which nothing is known but itself has empty lists, not null.
+func TestAnEventWithoutAStory(t *testing.T) {
+	d := populated()
+	d.EventList[0].Places, d.EventList[0].Attempts = nil, nil
+	w := ask(newHandler(d, tokens), request("GET", "/events/e7", ""))
+	if want := eventJSON + `,"event":{"id":"e7"},"places":[],"attempts":[]}` + "\n"; w.Body.String() != want {
+		t.Errorf("%s, want %s", w.Body, want)
+	}
+}
+
+func TestAPingWithoutASampleIsAPush(t *testing.T) {
+	for _, body := range []string{"", "{}", `{"sample":""}`} {
+		d := populated()
+		ask(newHandler(d, tokens), request("POST", "/endpoints/audit/ping", body))
+		if diff := cmp.Diff([]string{`Ping "audit" "push"`}, d.Calls()); diff != "" {
+			t.Errorf("%q: the dispatcher was asked (-want +got):\n%s", body, diff)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	d := new(admintest.Dispatcher)
 	for n := uint64(250); n > 0; n-- {

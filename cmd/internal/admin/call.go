@@ -38,7 +38,7 @@ func invalidf(format string, args ...any) error {
 func (c *call) body(v any) (json.RawMessage, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes", maxBody)}
+		return nil, refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes", maxBody)}
 	}
 	if err != nil {
 		return nil, invalidf("reading the body: %w", err)
@@ -47,7 +47,7 @@ func (c *call) body(v any) (json.RawMessage, error) {
 		return nil, nil
 	}
 	if t, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, &refusal{http.StatusUnsupportedMediaType, "a body is sent as application/json"}
+		return nil, refusal{http.StatusUnsupportedMediaType, "a body is sent as application/json"}
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

@@ -87,10 +87,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, w: w}
 	if allowed := a.allowed(r); len(allowed) > 0 {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		a.fail(c, &refusal{http.StatusMethodNotAllowed, "this takes " + strings.Join(allowed, " or ") + " only"})
+		a.fail(c, refusal{http.StatusMethodNotAllowed, "this takes " + strings.Join(allowed, " or ") + " only"})
 		return
 	}
-	a.fail(c, &refusal{http.StatusNotFound, "no such route; what there is: GET " + Prefix + "/openapi.json"})
+	a.fail(c, refusal{http.StatusNotFound, "no such route; what there is: GET " + Prefix + "/openapi.json"})
 }
 
 // allowed are the methods that the path of r takes.

@@ -31,7 +31,7 @@ func (a *api) streamEvents(c *call) error {
 	case a.streams <- struct{}{}:
 		defer func() { <-a.streams }()
 	default:
-		return &refusal{http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open, and that is the most", maxStreams)}
+		return refusal{http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open, and that is the most", maxStreams)}
 	}
 	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()
@@ -40,8 +40,8 @@ func (a *api) streamEvents(c *call) error {
 		return err
 	}
 	s := &stream{w: c.w, control: http.NewResponseController(c.w)}
-	if s.open() != nil || c.Method == http.MethodHead {
-		return nil // the caller has gone, as one that reads no more, below
+	if s.open() != nil {
+		return nil // the caller has gone, as one that reads no more, below; or wants the header alone
 	}
 	var beating sync.WaitGroup
 	beating.Go(func() { s.beat(ctx, cancel, a.refused) })

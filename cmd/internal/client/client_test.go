@@ -299,16 +299,54 @@ func count(t *testing.T, events iter.Seq2[admin.Event, error]) (n int) {
 	return n
 }
 
-// The server that a test connects to waits for its handlers in the end: a stream that is
-// left must end there, too.
+// A closing transport remembers whether the body of the last answer was closed.
+type closing struct {
+	http.RoundTripper
+	body *closed
+}
+
+type closed struct {
+	io.ReadCloser
+	yes bool
+}
+
+func (t *closing) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := t.RoundTripper.RoundTrip(r)
+	if err == nil {
+		t.body = &closed{ReadCloser: res.Body}
+		res.Body = t.body
+	}
+	return res, err
+}
+
+func (c *closed) Close() error {
+	c.yes = true
+	return c.ReadCloser.Close()
+}
+
 func TestStreamIsLeft(t *testing.T) {
 	d := dispatcher()
 	d.Live = make(chan admin.Event, 1)
 	d.Live <- admin.Event{Sequence: 4}
-	events, err := connect(t, handler(d)).Stream(t.Context(), admin.EventQuery{})
+	srv := httptest.NewServer(handler(d))
+	defer srv.Close()
+	transport := &closing{RoundTripper: srv.Client().Transport}
+	c, err := client.New(srv.URL, &client.Options{Token: token, HTTP: &http.Client{Transport: transport}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	events, err := c.Stream(t.Context(), admin.EventQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if transport.body.yes {
+		t.Fatal("closed before it was read")
+	}
+	defer func() {
+		if !transport.body.yes {
+			t.Error("it goes on though nobody reads it")
+		}
+	}()
 	for _, err := range events {
 		if err != nil {
 			t.Error(err)
@@ -365,7 +403,9 @@ func TestOtherServers(t *testing.T) {
 	}{
 		{"404 of another server", http.NotFound, "is it the admin address?"},
 		{"a page", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "is not what regcast answers"},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example", 302) }, "302 Found"},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example", http.StatusFound)
+		}, "302 Found"},
 		{"JSON of others", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, `{"message":"x"}`) }, "500 Internal"},
 		{"ends early", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
