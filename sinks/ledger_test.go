@@ -240,3 +240,50 @@ func TestLedgerRestores(t *testing.T) {
 		t.Errorf("%d tries, parked %t; want 3, true", tries, parked)
 	}
 }
+
+// TestLedgerRevive: only what was settled as dead within the bounds comes back, and what
+// an engine could not write is undone by Cut.
+func TestLedgerRevive(t *testing.T) {
+	const many = 3*sinks.ProgressBlock + 10
+	l := sinks.NewLedger(5)
+	for s, ok := l.Next(time.Time{}, many); ok; s, ok = l.Next(time.Time{}, many) {
+		l.Lend(s)
+		o := sinks.Delivered
+		if s == 7 || s == many-1 {
+			o = sinks.DeadLettered
+		}
+		l.Settle(sinks.Settlement{Sequence: s, Outcome: o})
+	}
+	before := l.Info(many)
+	for _, s := range []uint64{0, 5, many + 1} {
+		if l.Revive(s) {
+			t.Errorf("revived %d, which is not the cursor's", s)
+		}
+	}
+	l.SetEnd(100)
+	if l.Revive(many - 1) {
+		t.Error("revived an event past the end")
+	}
+	l.SetEnd(0)
+	if !l.Revive(7) || l.Revive(7) {
+		t.Fatal("event 7 is not revived once")
+	}
+	if info := l.Info(many); info.LowWater != 6 || info.Pending != 1 || info.Totals[sinks.DeadLettered] != 1 {
+		t.Errorf("%+v, want event 7 pending", info)
+	}
+	if s, ok := l.Next(time.Time{}, many); !ok || s != 7 {
+		t.Errorf("next %d, %t; want 7", s, ok)
+	}
+	if tries, parked := l.Lend(7); tries != 0 || !parked {
+		t.Errorf("%d tries, overtaken %t; want 0, true", tries, parked)
+	}
+	if s, ok := l.Next(time.Time{}, many); ok {
+		t.Errorf("%d is free too", s)
+	}
+	if n := l.Cut(7, 7, sinks.DeadLettered); n != 1 {
+		t.Errorf("cut %d, want 1", n)
+	}
+	if diff := cmp.Diff(before, l.Info(many)); diff != "" {
+		t.Errorf("after it was undone (-want +got):\n%s", diff)
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 // TestMemorySearchIsBounded: a page may end before it has found what it may hold.
 func TestMemorySearchIsBounded(t *testing.T) {
-	const count = 25_000
+	const count = 21_000
 	m := sinks.NewMemory(nil)
 	for n := 0; n < count; n += 1000 {
 		if err := m.Write(t.Context(), notificationstest.Pushes(n, 1000, "team/a")); err != nil {

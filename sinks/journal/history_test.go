@@ -117,12 +117,12 @@ func TestDeadAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		metrics := prometheus.NewRegistry()
-		j := mustOpen(t, dir, &journal.Options{DeadAge: time.Hour, Registerer: metrics})
+		j := mustOpen(t, dir, &journal.Options{DeadAge: time.Minute, Registerer: metrics})
 		defer mustShutdown(t, j)
 		bury(t, j, 0, 100)
-		time.Sleep(30 * time.Minute)
+		time.Sleep(30 * time.Second)
 		bury(t, j, 100, 3)
-		time.Sleep(31 * time.Minute)
+		time.Sleep(32 * time.Second)
 		letters, err := j.DeadLetters(ctx, sinks.DeadQuery{})
 		if err != nil || len(letters) != 3 {
 			t.Errorf("%d dead letters, %v; want the newest 3", len(letters), err)
