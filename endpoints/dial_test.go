@@ -172,6 +172,7 @@ func TestGuardAndProxies(t *testing.T) {
 		{"http://203.0.113.7/", front, endpoints.Options{}, false},
 		{"http://169.254.169.254/", front, endpoints.Options{}, true},
 		{"https://[::ffff:169.254.169.254]/", front, endpoints.Options{}, true},
+		{"http://2852039166/", front, endpoints.Options{}, true},
 		{"http://203.0.113.7/", front, endpoints.Options{DenyCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}, true},
 		{"http://receiver.invalid/", front, endpoints.Options{DenyCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, true},
 		{"http://receiver.invalid/", "http://169.254.169.254:3128", endpoints.Options{}, true},

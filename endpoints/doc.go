@@ -11,10 +11,13 @@
 //
 // # What it promises
 //
-// An endpoint has a transport of its own, follows no redirect and reads a bounded part
-// of an answer. Where the fault is the endpoint's, delivery is held and nothing is
-// dropped; where it is the event's, the event becomes a dead letter and nothing is
-// blocked. No error, log or metric holds a secret: of a URL it shows the scheme, host
+// An endpoint has a transport of its own, follows no redirect, connects to no address of
+// cloud metadata, nor to others that its options refuse, and reads a bounded part of an
+// answer. Where the fault is the endpoint's, delivery is held and nothing is dropped: the
+// [State] says why, and the next batch is sent as a probe now and then. Where it is the
+// event's, the event becomes a dead letter, or is put aside, and nothing is blocked. What
+// only seems to be the event's, because a receiver rejects everything, is a hold, too. No
+// error, log or metric holds a secret: of a URL it shows the scheme, host
 // and path, and only scheme and host if the URL came from a [Secret].
 //
 // Nothing here starts a goroutine but the Pipeline's queue, while it has something to

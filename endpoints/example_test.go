@@ -171,3 +171,45 @@ func ExampleSecretString() {
 	// <secret>
 	// opensesame <nil>
 }
+
+// Endpoints that share slots have at most so many requests in flight together.
+func ExampleNewSlots() {
+	slots := endpoints.NewSlots(256)
+	for _, name := range []string{"audit", "scanner"} {
+		e, err := endpoints.NewEndpoint(name, "https://"+name+".example/hook", &endpoints.Options{Slots: slots})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer e.Shutdown(context.Background())
+	}
+	fmt.Println(slots.InFlight(), "in flight")
+	// Output: 0 in flight
+}
+
+// An operator looks at an endpoint, pauses it and tries it.
+func ExampleEndpoint_Ping() {
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println("test:", r.Header.Get("Regcast-Test"))
+	}))
+	defer receiver.Close()
+	e, err := endpoints.NewEndpoint("audit", receiver.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer e.Shutdown(context.Background())
+
+	e.Pause("by ops")
+	state := e.State()
+	fmt.Println(state.Name, state.Cause)
+	answer, err := e.Ping(context.Background(), notifications.NewEvent("ping", notifications.Details{}))
+	fmt.Println(answer.Status, err)
+	e.Resume()
+	fmt.Println(e.State().Name)
+	// Output:
+	// paused by ops
+	// test: true
+	// 200 <nil>
+	// ok
+}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -16,12 +17,9 @@ import (
 type guard struct{ allow, deny []netip.Prefix }
 
 // A blockedError says which address is refused and why.
-type blockedError struct {
-	addr netip.Addr
-	why  string
-}
+type blockedError struct{ address, why string }
 
-func (e *blockedError) Error() string { return fmt.Sprintf("%s is %s", e.addr, e.why) }
+func (e *blockedError) Error() string { return e.address + " is " + e.why }
 
 // metadata are addresses, beside the link-local ones, at which clouds answer questions of
 // their machines.
@@ -47,14 +45,29 @@ func (g *guard) control(_, address string, _ syscall.RawConn) error {
 	return g.check(addr)
 }
 
-// checkLiteral checks a host that is spelled as an address. A proxy is told the host and
-// not what it is resolved to, so this is all that can be checked of what lies behind one.
-func (g *guard) checkLiteral(host string) error {
+// checkHost checks a host that is spelled as an address. A proxy is told the host and not
+// what it is resolved to, so this is all that can be checked of what lies behind one.
+func (g *guard) checkHost(host string) error {
 	addr, err := netip.ParseAddr(host)
-	if err != nil {
+	switch {
+	case err == nil:
+		return g.check(addr)
+	case endsInNumber(host):
+		return &blockedError{host, "an odd way to spell an address"}
+	default:
 		return nil // a name
 	}
-	return g.check(addr)
+}
+
+// endsInNumber tells whether some take a host for an IPv4 address that is not one for
+// others, such as 2852039166 or 0xa9fe.43518 (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+func endsInNumber(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if hex, ok := strings.CutPrefix(strings.ToLower(last), "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && isDigits(last)
 }
 
 // check returns nil or a *blockedError.
@@ -62,17 +75,17 @@ func (g *guard) check(addr netip.Addr) error {
 	plain := addr.WithZone("").Unmap()
 	for _, a := range [...]netip.Addr{plain, embedded(plain)} {
 		if a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() {
-			return &blockedError{plain, "a link-local address"}
+			return &blockedError{plain.String(), "a link-local address"}
 		}
 		if slices.Contains(metadata[:], a) {
-			return &blockedError{plain, "an address of cloud metadata"}
+			return &blockedError{plain.String(), "an address of cloud metadata"}
 		}
 	}
 	if contains(g.deny, plain) || contains(g.deny, embedded(plain)) {
-		return &blockedError{plain, "in deny_cidrs"}
+		return &blockedError{plain.String(), "in deny_cidrs"}
 	}
 	if len(g.allow) > 0 && !contains(g.allow, plain) {
-		return &blockedError{plain, "not in allow_cidrs"}
+		return &blockedError{plain.String(), "not in allow_cidrs"}
 	}
 	return nil
 }

@@ -89,3 +89,17 @@ func TestGuard(t *testing.T) {
 		}
 	}
 }
+
+func TestGuardOfHosts(t *testing.T) {
+	var g guard
+	for host, fine := range map[string]bool{
+		"receiver.example": true, "receiver.example.": true, "localhost": true, "r2d2": true, "10.example": true, "0xcafe.example": true,
+		"127.0.0.1": true, "::1": true, "1.2.3.4.example": true, "x0x1": true,
+		"169.254.169.254": false, "169.254.169.254.": false, "2852039166": false, "0xa9fea9fe": false, "0XA9FEA9FE": false,
+		"169.254.43518": false, "0251.0376.0251.0376": false, "0xa9.0xfe.0xa9.0xfe": false, "example.1": false, "0x": false,
+	} {
+		if err := g.checkHost(host); (err == nil) != fine {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}

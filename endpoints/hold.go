@@ -100,7 +100,7 @@ func (p *policy) takeTurns(a *sinks.Attempt, e *DeliveryError, now time.Time) (s
 
 // throttle pauses the endpoint for as long as it asks, and longer if another of the
 // requests in flight is asked for more.
-func (p *policy) throttle(a *sinks.Attempt, e *DeliveryError, now time.Time) sinks.Verdict {
+func (p *policy) throttle(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
 	p.limiter.overloaded(a.Started, now)
 	wait := e.RetryAfter()
 	if wait == 0 {
@@ -116,7 +116,10 @@ func (p *policy) throttle(a *sinks.Attempt, e *DeliveryError, now time.Time) sin
 	case now.Add(wait).After(p.s.Found.Until) && p.held():
 		p.s.Found.Until, p.changed = now.Add(wait), true
 	}
-	return sinks.Verdict{Action: sinks.Hold}
+	if p.blames(a, e, now) {
+		return p.wait(a, err, e, now)
+	}
+	return sinks.Verdict{Action: sinks.Retry}
 }
 
 func (p *policy) holdFor(d time.Duration, name StateName, e *DeliveryError, now time.Time) {

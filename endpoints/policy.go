@@ -117,7 +117,7 @@ func (p *policy) Judge(a *sinks.Attempt, err error) sinks.Verdict {
 		}
 		return bury(a, sinks.DeadTooLarge, err, e)
 	case Throttled:
-		return p.throttle(a, e, now)
+		return p.throttle(a, err, e, now)
 	case Gone:
 		p.order(&p.s.Disabled, StateDisabled, e.reason(), now)
 		return sinks.Verdict{Action: sinks.Hold}
@@ -144,7 +144,8 @@ func (p *policy) doubt(a *sinks.Attempt, err error, e *DeliveryError, now time.T
 }
 
 // blames tells whether a batch is to blame although the answer speaks of the endpoint:
-// it fails again and again while the endpoint accepts others.
+// it fails again and again while the endpoint accepts others. Without others nobody can
+// tell.
 func (p *policy) blames(a *sinks.Attempt, e *DeliveryError, now time.Time) bool {
 	return e.mayBlameBatch() && a.Number >= blameAfter &&
 		p.s.LastSuccess.After(a.FirstTried) && now.Sub(p.s.LastSuccess) < p.schedule.maxBlock

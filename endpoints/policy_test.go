@@ -55,7 +55,7 @@ func TestVerdicts(t *testing.T) {
 		rejected    = verdict{sinks.Retry, sinks.Split, sinks.Dead, sinks.DeadRejected, StateOK}
 		transient   = verdict{sinks.Retry, sinks.Retry, sinks.Retry, "", StateRetrying}
 		tooLarge    = verdict{sinks.Dead, sinks.Split, sinks.Dead, sinks.DeadTooLarge, StateOK}
-		throttled   = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateThrottled}
+		throttled   = verdict{sinks.Retry, sinks.Retry, sinks.Retry, "", StateThrottled}
 		gone        = verdict{sinks.Hold, sinks.Hold, sinks.Hold, "", StateDisabled}
 	)
 	want := func(status int) verdict {
@@ -119,7 +119,7 @@ func TestVerdictDetails(t *testing.T) {
 			return v.Action == sinks.Retry && s.Name == StateRetrying
 		}},
 		{"503 with Retry-After: pause", 503, 3, seconds(90), func(v sinks.Verdict, s State) bool {
-			return v.Action == sinks.Hold && s.Name == StateThrottled
+			return v.Action == sinks.Retry && v.After == 0 && s.Name == StateThrottled
 		}},
 		{"413: the ceiling is half", 413, 3, nil, func(v sinks.Verdict, _ State) bool { return v.MaxBytes == 2000 }},
 		{"disable, whatever the status", 200, 1, http.Header{"Webhook-Delivery": {"Disable"}}, func(v sinks.Verdict, s State) bool {

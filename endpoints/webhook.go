@@ -131,7 +131,7 @@ func (w *Webhook) credentials() (credentials, error) {
 
 // post makes one request.
 func (w *Webhook) post(ctx context.Context, batch []*notifications.Event, c credentials) (answer, error) {
-	if err := w.guard.checkLiteral(c.target.request.URL.Hostname()); err != nil {
+	if err := w.guard.checkHost(c.target.request.URL.Hostname()); err != nil {
 		return answer{}, w.transportError(ctx, err)
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, w.opts.Timeout, errTimeout)
