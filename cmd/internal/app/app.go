@@ -194,9 +194,17 @@ func (a *App) stopDeliveries(ctx context.Context) error {
 	}
 	var errs []error
 	for _, d := range a.deliveries {
-		errs = append(errs, d.stop(ctx))
+		errs = append(errs, a.stopDelivery(ctx, d))
 	}
 	return errors.Join(errs...)
+}
+
+// stopDelivery stops d and has all that is known of its endpoint written down.
+func (a *App) stopDelivery(ctx context.Context, d *delivery) error {
+	err := d.stop(ctx)
+	_, ep := d.current()
+	a.keeper.note(d.name, ep.Snapshot())
+	return err
 }
 
 // adminTokens are the admin credentials that are valid now.

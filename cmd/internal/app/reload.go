@@ -176,7 +176,7 @@ func (a *App) replace(ctx context.Context, d *delivery, c *config.Endpoint, ep *
 // remove stops a delivery whose endpoint is no longer in the file. Its place is kept; its
 // jobs end.
 func (a *App) remove(ctx context.Context, d *delivery) {
-	err := d.stop(ctx)
+	err := a.stopDelivery(ctx, d)
 	a.list(d.name, nil)
 	err = errors.Join(err, a.jobs.endpointRemoved(ctx, d.name), a.keeper.flush(ctx))
 	if err != nil {
