@@ -56,6 +56,9 @@ func (a *api) operate(c *call, o Operation, do func(context.Context, *Operation)
 		return fmt.Errorf("recording the operation, which was not begun: %w", err)
 	}
 	err := do(ctx, &o)
+	// The WriteTimeout of a server would cut off the answer to what took long, such as a
+	// reload that waits for requests in flight. Where none can be set there is none.
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	o.Ended = time.Now().UTC()
 	if err != nil {
 		o.Error = oneLine(err)

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -169,6 +172,29 @@ func TestACallerThatGoesAwayLeavesNoHalfOperation(t *testing.T) {
 	if log := logOf(t, g.Dispatcher); g.err != nil || len(log) != 1 || log[0].Ended.IsZero() {
 		t.Errorf("cut short: %v, logged %+v", g.err, log)
 	}
+}
+
+// slow is a dispatcher whose reload takes longer than the WriteTimeout of its server.
+type slow struct{ *admintest.Dispatcher }
+
+func (s slow) Reload(ctx context.Context) error {
+	time.Sleep(time.Minute)
+	return s.Dispatcher.Reload(ctx)
+}
+
+func TestAnOperationThatTakesLongIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, shutdown := piped(t, newHandler(slow{populated()}, tokens), request("POST", "/reload", ""))
+		res, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != http.StatusNoContent {
+			t.Errorf("%d, want 204", res.StatusCode)
+		}
+		client.Close()
+		shutdown()
+	})
 }
 
 func TestTheLogIsServed(t *testing.T) {

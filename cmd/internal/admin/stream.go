@@ -13,9 +13,9 @@ import (
 
 // The bounds of streams.
 const (
-	maxStreams  = 64               // at a time
-	streamWrite = 10 * time.Second // a caller that takes longer to read is cut off
-	heartbeat   = 15 * time.Second // after which a stream says that it is alive, for proxies in between
+	maxStreams   = 64               // at a time
+	writeTimeout = 10 * time.Second // a caller that takes longer to read is cut off
+	heartbeat    = 15 * time.Second // after which a stream says that it is alive, for proxies in between
 )
 
 // streamEvents sends stored events as they come, as server-sent events (WHATWG HTML,
@@ -110,7 +110,7 @@ func (s *stream) write(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// A server's WriteTimeout is for answers that end.
-	if err := s.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {

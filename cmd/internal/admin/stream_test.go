@@ -193,9 +193,9 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// piped sends a request for a stream to a server and returns its connection, and a
-// function that shuts down the server, which waits for the stream's end.
-func piped(t *testing.T, h http.Handler) (client net.Conn, shutdown func()) {
+// piped sends r to a server and returns its connection, and a function that shuts down
+// the server, which waits for the answer's end.
+func piped(t *testing.T, h http.Handler, r *http.Request) (client net.Conn, shutdown func()) {
 	t.Helper()
 	client, conn := net.Pipe()
 	l := &pipeListener{conns: make(chan net.Conn, 1)}
@@ -203,7 +203,7 @@ func piped(t *testing.T, h http.Handler) (client net.Conn, shutdown func()) {
 	srv := &http.Server{Handler: h, WriteTimeout: time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { srv.Serve(l) })
-	if err := request("GET", "/events/stream", "").Write(client); err != nil {
+	if err := r.Write(client); err != nil {
 		t.Fatal(err)
 	}
 	return client, func() {
@@ -218,7 +218,7 @@ func TestAStreamShowsThatItIsAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := populated()
 		d.Live = make(chan admin.Event)
-		client, shutdown := piped(t, newHandler(d, tokens))
+		client, shutdown := piped(t, newHandler(d, tokens), request("GET", "/events/stream", ""))
 		res, err := http.ReadResponse(bufio.NewReader(client), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -243,7 +243,7 @@ func TestACallerThatReadsNoMoreIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := populated()
 		d.Live = make(chan admin.Event)
-		client, shutdown := piped(t, newHandler(d, tokens))
+		client, shutdown := piped(t, newHandler(d, tokens), request("GET", "/events/stream", ""))
 		defer client.Close()
 		res, err := http.ReadResponse(bufio.NewReader(client), nil)
 		if err != nil {
