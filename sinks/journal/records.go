@@ -187,9 +187,9 @@ func deadQuery(q *sinks.DeadQuery) (query string, args []any) {
 	case len(q.IDs) > 0:
 		args[4] = list(q.IDs)
 		return letters + among + " AND (?4 = '' OR cursor = ?4) AND id IN (SELECT value FROM json_each(?5))" + order, args
-	case len(q.Sequences) > 0 && q.Cursor != "":
+	case len(q.Sequences) > 0:
 		args[4] = list(q.Sequences)
-		return letters + among + " AND cursor = ?4 AND sequence IN (SELECT value FROM json_each(?5))" + sort, args
+		return letters + among + " AND (?4 = '' OR cursor = ?4) AND sequence IN (SELECT value FROM json_each(?5))" + sort, args
 	case q.Cursor != "":
 		return letters + between + " AND cursor = ?4 AND ?5 = ''" + order, args
 	}
@@ -219,9 +219,9 @@ func deadMatcher(q *sinks.DeadQuery) (func(*sinks.DeadLetter) bool, error) {
 		}
 		repository = func(e *notifications.Event) bool { return e != nil && glob.Match(e.Repository) }
 	}
+	both := len(q.IDs) > 0 && len(q.Sequences) > 0 // the query has looked for the IDs alone
 	return func(d *sinks.DeadLetter) bool {
-		return repository(d.Event) &&
-			(len(q.Sequences) == 0 || slices.Contains(q.Sequences, d.Sequence))
+		return repository(d.Event) && (!both || slices.Contains(q.Sequences, d.Sequence))
 	}, nil
 }
 

@@ -24,4 +24,4 @@ CREATE TABLE attempt (
 -- below it as that width says.
 CREATE INDEX attempt_by_event ON attempt (width, first);
 
-CREATE INDEX dead_by_event ON dead (cursor, sequence);
+CREATE INDEX dead_by_event ON dead (sequence);
