@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -56,6 +57,11 @@ type Memory struct {
 	ward        memoryWard
 	states      map[string][]byte
 	stats       MemoryStats
+
+	refused struct { // what there was no room for; zero once there is
+		events int
+		bytes  int64
+	}
 }
 
 type memoryEvent struct {
@@ -125,6 +131,9 @@ func (m *Memory) Record(ctx context.Context, events []*notifications.Event, bad 
 	conflicts := in.sift(m.repeats, now)
 	if err := m.makeRoom(in.fresh, in.bytes, now); err != nil {
 		m.repeats.Undo(in.fresh)
+		if errors.Is(err, notifications.ErrFull) {
+			m.refused.events, m.refused.bytes = in.fresh, in.bytes
+		}
 		return notifications.Receipt{}, err
 	}
 	for i, e := range events {
@@ -190,44 +199,6 @@ func (in *memoryIntake) sift(r *Repeats, now time.Time) (conflicts uint64) {
 		}
 	}
 	return conflicts
-}
-
-// makeRoom lets the oldest events go until n events of together size bytes fit.
-func (m *Memory) makeRoom(n int, size int64, now time.Time) error {
-	if n > m.opts.MaxEvents || size > m.opts.MaxBytes {
-		return notifications.Permanent(fmt.Errorf("store %d events of %d bytes: more than the engine holds", n, size))
-	}
-	last, bytes := m.first, m.stats.Bytes // first <= s < last may have to go
-	for last < m.next && (int(m.next-last)+n > m.opts.MaxEvents || bytes+size > m.opts.MaxBytes) {
-		bytes -= int64(m.at(last).size)
-		last++
-	}
-	if last == m.first {
-		return nil
-	}
-	for _, c := range m.cursors {
-		if !c.retired && c.ledger.Floor() < last-1 {
-			return notifications.ErrFull
-		}
-	}
-	for _, c := range m.cursors {
-		if c.retired {
-			m.evict(c, last-1, now)
-		}
-	}
-	for ; m.first < last; m.first++ {
-		*m.at(m.first) = memoryEvent{}
-	}
-	m.stats.Bytes = bytes
-	return nil
-}
-
-// evict cuts what c has not settled up to and including last.
-func (m *Memory) evict(c *memoryCursor, last uint64, now time.Time) {
-	first := c.ledger.Progress().Low() + 1
-	if n := c.ledger.Cut(first, last, Evicted); n > 0 {
-		m.stats.CutDead += m.morgue.evicted(c.name, first, last, n, now)
-	}
 }
 
 // push appends e, for which there is room.

@@ -54,6 +54,9 @@ func TestMemoryBoundsBytes(t *testing.T) {
 	if err := m.Write(t.Context(), events[10:11]); !errors.Is(err, notifications.ErrFull) {
 		t.Errorf("a byte too many: %v, want ErrFull", err)
 	}
+	if err := m.Accepting(); !errors.Is(err, notifications.ErrFull) || m.Healthy() != nil {
+		t.Errorf("full: Accepting = %v, Healthy = %v", err, m.Healthy())
+	}
 	if got := m.Stats(); got.Events != 10 || got.Bytes != 10*size {
 		t.Errorf("%+v, want 10 events of %d bytes", got, size)
 	}
@@ -66,6 +69,9 @@ func TestMemoryBoundsBytes(t *testing.T) {
 		if err := cur.Settle(sinks.Settlement{Sequence: d.Sequence}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := m.Accepting(); err != nil {
+		t.Errorf("with room again: Accepting = %v", err)
 	}
 	if err := m.Write(t.Context(), events[10:13]); err != nil {
 		t.Errorf("refused at first because there was no room, then with room: %v", err)

@@ -279,7 +279,7 @@ func (a *appender) answer(batch []*request, err error) {
 	}
 }
 
-// report keeps err for Healthy, and logs when it begins and when it ends.
+// report keeps err for Healthy and Accepting, and logs when it begins and when it ends.
 func (a *appender) report(err error) {
 	a.mu.Lock()
 	before := a.failed

@@ -31,12 +31,23 @@ func fillUp(t *testing.T, j *journal.Journal, first int) (taken int) {
 	return taken
 }
 
-// becomes waits until the journal is healthy, or until it is not.
-func becomes(t *testing.T, j *journal.Journal, healthy bool) {
+// mustBeFull checks that the journal works and takes no events.
+func mustBeFull(t *testing.T, j *journal.Journal) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); (j.Healthy() == nil) != healthy; {
+	if err := j.Accepting(); !errors.Is(err, notifications.ErrFull) {
+		t.Errorf("Accepting = %v, want %v", err, notifications.ErrFull)
+	}
+	if err := j.Healthy(); err != nil {
+		t.Errorf("Healthy = %v: it delivers and settles", err)
+	}
+}
+
+// becomes waits until the journal takes events, or until it does not.
+func becomes(t *testing.T, j *journal.Journal, accepting bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); (j.Accepting() == nil) != accepting; {
 		if time.Now().After(end) {
-			t.Fatalf("healthy: %v", j.Healthy())
+			t.Fatalf("accepting: %v", j.Accepting())
 		}
 		<-time.After(time.Millisecond) // polls: nobody says when
 	}
@@ -57,9 +68,7 @@ func TestPageLimit(t *testing.T) {
 	if taken == 0 {
 		t.Fatal("full from the beginning")
 	}
-	if err := j.Healthy(); !errors.Is(err, notifications.ErrFull) {
-		t.Errorf("Healthy = %v, want %v", err, notifications.ErrFull)
-	}
+	mustBeFull(t, j)
 	if r, err := j.Record(ctx, notificationstest.Pushes(0, 20, "team/a"), nil); err != nil || r.Duplicates != 20 {
 		t.Errorf("repeats in a full journal: %+v, %v", r, err)
 	}
@@ -155,16 +164,12 @@ func TestDiskFull(t *testing.T) {
 			hog := filepath.Join(disk, "hog")
 			fillDisk(t, hog, reserve)
 			taken := 100 + fillUp(t, j, 100)
-			if err := j.Healthy(); !errors.Is(err, notifications.ErrFull) {
-				t.Errorf("Healthy = %v, want %v", err, notifications.ErrFull)
-			}
+			mustBeFull(t, j)
 			settleAll(t, c, taken)
 			if _, err := j.DeadLetters(ctx, sinks.DeadQuery{}); err != nil { // settles for good
 				t.Error(err)
 			}
-			if err := j.Healthy(); !errors.Is(err, notifications.ErrFull) {
-				t.Errorf("Healthy after settling = %v, want %v", err, notifications.ErrFull)
-			}
+			mustBeFull(t, j)
 			mustShutdown(t, j)
 			j = mustOpen(t, dir, &journal.Options{ReserveBytes: reserve, BallastBytes: 512 << 10})
 			if info := infoOf(t, j, "c"); info.LowWater != uint64(taken) {

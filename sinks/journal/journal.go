@@ -249,10 +249,20 @@ func (j *Journal) open(ctx context.Context) error {
 	}
 }
 
-// Healthy says why the journal cannot store events now, and nil if it can: the last
-// commit failed, or the disk is at its reserve. It tries by itself whether that is over,
-// about once a second.
+// Healthy says why the journal does not work, and nil if it does: it is closed, or its
+// last commit failed by damage or an I/O error. One that only has no room is healthy: it
+// delivers and settles.
 func (j *Journal) Healthy() error {
+	if err := j.Accepting(); !errors.Is(err, notifications.ErrFull) {
+		return err
+	}
+	return nil
+}
+
+// Accepting says why the journal cannot store events now, and nil if it can: it is not
+// healthy, or the disk, the file or what is required leave no room. It tries by itself
+// whether that is over, about once a second.
+func (j *Journal) Accepting() error {
 	if err := j.open(context.Background()); err != nil {
 		return err
 	}

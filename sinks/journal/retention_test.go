@@ -219,9 +219,7 @@ func TestNoEviction(t *testing.T) {
 			defer func() { mustShutdown(t, j) }()
 			taken := fillUp(t, j, 0)
 			c := cursorOf(t, j, "c", &sinks.CursorOptions{Required: opts.required})
-			if err := j.Healthy(); !errors.Is(err, notifications.ErrFull) {
-				t.Errorf("Healthy = %v", err)
-			}
+			mustBeFull(t, j)
 			settleAll(t, c, taken)
 			if err := j.Write(ctx, notificationstest.Pushes(taken, 20, "team/a")); err != nil {
 				t.Error(err)

@@ -41,12 +41,12 @@ type App struct {
 	metrics  *endpoints.Metrics
 	reloaded prometheus.Gauge // regcast_config_last_reload_successful
 
-	engine  sinks.Engine
-	healthy func() error // of the engine
-	news    *news        // records in the engine
-	slots   *endpoints.Slots
-	keeper  *keeper
-	jobs    *jobs
+	engine    sinks.Engine
+	condition condition // of the engine
+	news      *news     // records in the engine
+	slots     *endpoints.Slots
+	keeper    *keeper
+	jobs      *jobs
 
 	dispatcher *dispatcher
 	intake     *intake.Handler
@@ -140,14 +140,14 @@ func (a *App) AdminAddr() string { return a.servers.admin.addr() }
 func (a *App) Failed() <-chan error { return a.servers.failed }
 
 // Health returns nil while the process and its engine work.
-func (a *App) Health() error { return a.healthy() }
+func (a *App) Health() error { return a.condition.Healthy() }
 
 // Ready returns nil while the app accepts events.
 func (a *App) Ready() error {
 	if a.stopping.Load() {
 		return errors.New("stopping")
 	}
-	return a.healthy()
+	return a.condition.Accepting()
 }
 
 // Shutdown stops the app: it is not ready any more, intake answers 503, what was accepted

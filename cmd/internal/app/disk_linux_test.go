@@ -51,10 +51,19 @@ func TestFullDisk(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "disk") {
 		t.Errorf("not ready, but the reason does not name the disk: %v", err)
 	}
+	if err := a.Health(); err != nil {
+		t.Errorf("not healthy with a full disk, although a restart would not help: %v", err)
+	}
 
 	// What is stored is delivered all the same.
 	r.answer(http.StatusOK)
 	r.wait(t, len(stored))
+	if metrics := scrape(t, a); !strings.Contains(metrics, `regcast_endpoint_dead_letters{endpoint="audit"`) {
+		t.Error("the metrics of endpoints are missing while the disk is full")
+	}
+	if a.Ready() == nil {
+		t.Error("ready again, although the disk is as full as before")
+	}
 
 	// There is room again: nobody has to restart anything.
 	if err := os.Remove(junk); err != nil {

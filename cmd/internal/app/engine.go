@@ -8,16 +8,22 @@ import (
 	"github.com/regcast/regcast/sinks/journal"
 )
 
+// A condition is what an engine says of itself.
+type condition interface {
+	Healthy() error   // nil: it works
+	Accepting() error // nil: it can store events now
+}
+
 // openEngine opens the engine that the configuration names.
 func (a *App) openEngine(ctx context.Context) error {
 	switch c := &a.config.Engine; c.Kind {
 	case config.EngineMemory:
 		a.logger.Warn("the memory engine forgets everything at a restart")
-		a.engine = sinks.NewMemory(&sinks.MemoryOptions{
+		m := sinks.NewMemory(&sinks.MemoryOptions{
 			History:   sinks.HistoryMode(c.History),
 			MaxStates: 2 * maxOperations, // the operators' log, and everything else
 		})
-		a.healthy = func() error { return nil }
+		a.engine, a.condition = m, m
 	default:
 		j, err := journal.Open(a.config.DataDir, &journal.Options{
 			RetentionAge:    c.Journal.RetentionAge,
@@ -32,7 +38,7 @@ func (a *App) openEngine(ctx context.Context) error {
 		if err != nil {
 			return err // which says that the journal was being opened
 		}
-		a.engine, a.healthy = j, j.Healthy
+		a.engine, a.condition = j, j
 	}
 	return nil
 }
