@@ -33,22 +33,23 @@ func addChangeFlags(cmd *cobra.Command, c *change) {
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
 }
 
-// confirm asks whether to do what question says. Its error says why that is not done.
-func (c change) confirm(cmd *cobra.Command, question string) error {
+// confirm asks whether to do something, such as "drop 5 dead letter(s)". Its error says why
+// that is not done.
+func (c change) confirm(cmd *cobra.Command, deed string) error {
 	if c.yes {
 		return nil
 	}
 	in := cmd.InOrStdin()
 	if !isTerminal(in) {
-		return usagef("%s --yes says yes, --dry-run only looks", question)
+		return usagef("about to %s, but stdin is no terminal to ask on: add --yes to go on, or --dry-run to look", deed)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	fmt.Fprintf(cmd.ErrOrStderr(), "About to %s. Go on? [y/N] ", deed)
 	switch answer, err := bufio.NewReader(in).ReadString('\n'); {
 	case strings.EqualFold(strings.TrimSpace(answer), "y"), strings.EqualFold(strings.TrimSpace(answer), "yes"):
 		return nil
 	case err != nil:
 		fmt.Fprintln(cmd.ErrOrStderr())
-		return usagef("no answer; --yes says yes, --dry-run only looks")
+		return usagef("no answer: add --yes to go on, or --dry-run to look")
 	}
 	return errors.New("not confirmed, nothing was changed")
 }
@@ -64,7 +65,7 @@ func (c change) run(cmd *cobra.Command, verb, what string, do func(dryRun bool) 
 	if err != nil || c.dryRun || out.Count == 0 {
 		return out, false, err
 	}
-	if err := c.confirm(cmd, fmt.Sprintf("%s %d %s?", verb, out.Count, what)); err != nil {
+	if err := c.confirm(cmd, fmt.Sprintf("%s %d %s", verb, out.Count, what)); err != nil {
 		return out, false, err
 	}
 	out, err = do(false)
@@ -77,7 +78,7 @@ const jobEvery = time.Second
 // waitJob shows how far a job is until it has ended. Its error says how, unless it is
 // done.
 func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) (admin.Job, error) {
-	bar := newProgress(w, int(job.Total), "job "+visible(job.ID))
+	bar := newProgress(w, int(job.Total), visible(job.ID))
 	defer bar.finish()
 	shown := uint64(0)
 	for {
@@ -100,9 +101,9 @@ func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) 
 	case admin.JobDone:
 		return job, nil
 	case admin.JobCanceled:
-		return job, fmt.Errorf("job %s was canceled after %d of %d events", job.ID, job.Done, job.Total)
+		return job, fmt.Errorf("%s was canceled after %d of %d event(s)", job.ID, job.Done, job.Total)
 	}
-	return job, fmt.Errorf("job %s: %s", job.ID, job.Error)
+	return job, fmt.Errorf("%s failed: %s", job.ID, job.Error)
 }
 
 // printOutcome prints what a change of what came to: done is what was done to them. made
@@ -113,13 +114,18 @@ func printOutcome(cmd *cobra.Command, out admin.Outcome, made, asJSON bool, what
 	case asJSON:
 		return writeJSON(w, out)
 	case out.Count == 0:
-		_, err = fmt.Fprintf(w, "no %s are selected: nothing was changed\n", what)
+		_, err = fmt.Fprintf(w, "no %s selected, nothing was changed\n", what)
 	case !made:
 		_, err = fmt.Fprintf(w, "%d %s would be %s\n", out.Count, what, done)
-	case out.Done < out.Count:
-		_, err = fmt.Fprintf(w, "%d of %d %s %s\n", out.Done, out.Count, what, done)
 	default:
-		_, err = fmt.Fprintf(w, "%d %s %s\n", out.Count, what, done)
+		count := fmt.Sprint(out.Count)
+		if out.Done < out.Count {
+			count = fmt.Sprintf("%d of %d", out.Done, out.Count)
+		}
+		if out.Events > 0 {
+			done += fmt.Sprintf(", %d event(s) stored", out.Events)
+		}
+		_, err = fmt.Fprintf(w, "%s %s %s\n", count, what, done)
 	}
 	return err
 }

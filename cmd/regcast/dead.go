@@ -100,7 +100,7 @@ the last answer, and the event as it was sent.`,
 			return s.ask(cmd.Context(), func(c *client.Client) error {
 				d, err := c.DeadLetter(cmd.Context(), id)
 				if err != nil {
-					return err
+					return listedBy("regcast dead", err)
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), d)
@@ -158,14 +158,14 @@ again. With --rate a job does it slowly; without, they become pending at once.
 				return err
 			}
 			return s.ask(cmd.Context(), func(c *client.Client) error {
-				out, done, err := ch.run(cmd, "Replay", "dead letters", func(dryRun bool) (admin.Outcome, error) {
+				out, done, err := ch.run(cmd, "replay", "dead letter(s)", func(dryRun bool) (admin.Outcome, error) {
 					req.DryRun = dryRun
 					return c.ReplayDead(cmd.Context(), req)
 				})
 				if err != nil {
 					return err
 				}
-				return replayed(cmd, c, out, done, wait, asJSON, "dead letters")
+				return replayed(cmd, c, out, done, wait, asJSON, "dead letter(s)", "given back to delivery")
 			})
 		},
 	}
@@ -200,14 +200,14 @@ time is over, and can be delivered with "regcast replay" until then.
 				return err
 			}
 			return s.ask(cmd.Context(), func(c *client.Client) error {
-				out, done, err := ch.run(cmd, "Drop", "dead letters", func(dryRun bool) (admin.Outcome, error) {
+				out, done, err := ch.run(cmd, "drop", "dead letter(s)", func(dryRun bool) (admin.Outcome, error) {
 					req.DryRun = dryRun
 					return c.DropDead(cmd.Context(), req)
 				})
 				if err != nil {
 					return err
 				}
-				return printOutcome(cmd, out, done, asJSON, "dead letters", "dropped")
+				return printOutcome(cmd, out, done, asJSON, "dead letter(s)", "dropped")
 			})
 		},
 	}

@@ -49,7 +49,7 @@ func newControlCommand(action admin.Action, short, long string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.ask(cmd.Context(), func(c *client.Client) error {
 				if err := c.Control(cmd.Context(), args[0], action); err != nil {
-					return err
+					return listedBy("regcast status", err)
 				}
 				e, err := c.Endpoint(cmd.Context(), args[0])
 				if err != nil {
@@ -99,15 +99,15 @@ forgotten: take it out and reload first.
 func forget(cmd *cobra.Command, c *client.Client, ch change, name string, asJSON bool) error {
 	e, err := c.Endpoint(cmd.Context(), name)
 	if err != nil {
-		return err
+		return listedBy("regcast status", err)
 	}
 	if e.URL != "" { // of the configuration
 		return fmt.Errorf("endpoint %s is in the configuration: take it out and reload, then forget it", e.Name)
 	}
-	verb := "would give up"
+	verb := "would forget"
 	if !ch.dryRun {
-		verb = "gave up"
-		if err := ch.confirm(cmd, fmt.Sprintf("Forget endpoint %s with %d pending events and its dead letters?", e.Name, e.Pending)); err != nil {
+		verb = "forgot"
+		if err := ch.confirm(cmd, fmt.Sprintf("forget endpoint %s with %d pending event(s) and its dead letters", visible(e.Name), e.Pending)); err != nil {
 			return err
 		}
 		if err := c.Control(cmd.Context(), name, admin.Forget); err != nil {
@@ -117,6 +117,6 @@ func forget(cmd *cobra.Command, c *client.Client, ch change, name string, asJSON
 	if asJSON {
 		return writeJSON(cmd.OutOrStdout(), e)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s endpoint %s with %d pending events and its dead letters\n", verb, e.Name, e.Pending)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s endpoint %s with %d pending event(s) and its dead letters\n", verb, visible(e.Name), e.Pending)
 	return err
 }

@@ -80,7 +80,7 @@ allow.`,
 			return s.ask(cmd.Context(), func(c *client.Client) error {
 				story, err := c.Event(cmd.Context(), args[0])
 				if err != nil {
-					return err
+					return listedBy("regcast events", err)
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), story)

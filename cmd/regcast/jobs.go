@@ -19,7 +19,7 @@ func newJobsCommand() *cobra.Command {
 the newest first: of how many events each has to look at it is done with how many, and
 what became of these.`,
 		Example: `  regcast jobs
-  regcast jobs cancel 7
+  regcast jobs cancel job7
   regcast jobs --json | jq '.[] | select(.state == "running")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,18 +58,18 @@ func newJobsCancelCommand() *cobra.Command {
 		Short: "End a job",
 		Long: `cancel ends a job and prints how far it came. What it has delivered stays delivered. To
 cancel a job that has ended is no error.`,
-		Example: `  regcast jobs cancel 7`,
+		Example: `  regcast jobs cancel job7`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.ask(cmd.Context(), func(c *client.Client) error {
 				j, err := c.CancelJob(cmd.Context(), args[0])
 				if err != nil {
-					return err
+					return listedBy("regcast jobs", err)
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), j)
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "job %s: %s after %d of %d events, %d delivered, %d given up on\n",
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s after %d of %d event(s), %d delivered, %d given up on\n",
 					visible(j.ID), visible(string(j.State)), j.Done, j.Total, j.Delivered, j.Dead)
 				return err
 			})

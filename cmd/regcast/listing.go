@@ -168,7 +168,7 @@ func span(seconds float64) string {
 	case d <= 0:
 		return nothing
 	case d < time.Second:
-		return d.Round(time.Millisecond).String()
+		return fmt.Sprintf("%dms", max(d, time.Millisecond)/time.Millisecond)
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
 	case d < time.Hour:

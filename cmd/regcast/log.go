@@ -45,7 +45,7 @@ func listLog(cmd *cobra.Command, c *client.Client, q admin.LogQuery, asJSON bool
 	if len(list) > 0 {
 		t := newTable(cmd.OutOrStdout(), "AT", "TOKEN", "ACTION", "ENDPOINT", "COUNT", "JOB", "RESULT", "REQUEST")
 		for _, o := range list {
-			t.row(o.At, o.Token, o.Action, o.Endpoint, o.Count, o.Job, shorten(result(&o)), shorten(string(o.Request)))
+			t.row(o.At, o.Token, o.Action, o.Endpoint, number(o.Count), o.Job, shorten(result(&o)), shorten(string(o.Request)))
 		}
 		if err := t.flush(); err != nil {
 			return err

@@ -40,7 +40,7 @@ file says, and no dispatcher is needed. It ends with 1 unless the endpoint accep
 			} else {
 				err = s.ask(cmd.Context(), func(c *client.Client) error {
 					pong, err = c.Ping(cmd.Context(), args[0], sample)
-					return err
+					return listedBy("regcast status", err)
 				})
 			}
 			if err != nil {

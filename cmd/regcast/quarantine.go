@@ -64,7 +64,7 @@ func listQuarantine(cmd *cobra.Command, c *client.Client, q admin.QuarantineQuer
 			return err
 		}
 	}
-	noteLimit(cmd, len(list), q.Limit, "bodies in quarantine")
+	noteLimit(cmd, len(list), q.Limit, "quarantined items")
 	return nil
 }
 
@@ -95,7 +95,7 @@ it. With --json the body is a string, or an object with base64 if it is no text.
 			return s.ask(cmd.Context(), func(c *client.Client) error {
 				b, err := c.QuarantinedBody(cmd.Context(), id)
 				if err != nil {
-					return err
+					return listedBy("regcast quarantine", err)
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), b)
@@ -126,7 +126,7 @@ func printQuarantined(w io.Writer, b *admin.Quarantined) error {
 }
 
 func newQuarantineRetryCommand() *cobra.Command {
-	return newQuarantineChangeCommand("retry", "Read bodies again, and store the events in them",
+	return newQuarantineChangeCommand("retry", "Read it again, and store the events in it",
 		`retry reads again what the flags select: after an upgrade, or after a limit of [intake] was
 raised. What can be read now is stored as events, which are delivered, and leaves the
 quarantine; the rest stays.`,
@@ -136,7 +136,7 @@ quarantine; the rest stays.`,
 }
 
 func newQuarantineDropCommand() *cobra.Command {
-	return newQuarantineChangeCommand("drop", "Forget bodies",
+	return newQuarantineChangeCommand("drop", "Forget it",
 		`drop forgets what the flags select, for good.`,
 		`  regcast quarantine drop --id 4,5
   regcast quarantine drop --all --yes`,
@@ -150,10 +150,10 @@ func newQuarantineChangeCommand(name, short, long, example string, do func(*clie
 	var req admin.QuarantineRequest
 	var ch change
 	var asJSON bool
-	const what = "bodies in quarantine"
-	verb, done := "Drop", "dropped"
+	const what = "quarantined item(s)"
+	verb, done := "drop", "dropped"
 	if name == "retry" {
-		verb, done = "Retry", "read"
+		verb, done = "retry", "read"
 	}
 	cmd := &cobra.Command{
 		Use:     name,

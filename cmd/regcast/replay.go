@@ -34,14 +34,14 @@ after a restart. "regcast jobs" shows how far it is and ends it.
 				return err
 			}
 			return s.ask(cmd.Context(), func(c *client.Client) error {
-				out, done, err := ch.run(cmd, "Replay to "+visible(req.Endpoint), "events", func(dryRun bool) (admin.Outcome, error) {
+				out, done, err := ch.run(cmd, "replay to "+visible(req.Endpoint), "event(s)", func(dryRun bool) (admin.Outcome, error) {
 					req.DryRun = dryRun
 					return c.Replay(cmd.Context(), req)
 				})
 				if err != nil {
-					return err
+					return listedBy("regcast status", err)
 				}
-				return replayed(cmd, c, out, done, wait, asJSON, "events")
+				return replayed(cmd, c, out, done, wait, asJSON, "event(s)", "delivered again")
 			})
 		},
 	}
@@ -83,22 +83,23 @@ func checkRate(rate float64) error {
 	return nil
 }
 
-// replayed prints what a replay came to, and waits for the job that does it.
-func replayed(cmd *cobra.Command, c *client.Client, out admin.Outcome, made, wait, asJSON bool, what string) error {
+// replayed prints what a replay of what came to, and waits for the job that does it;
+// again is what was done to them where none does.
+func replayed(cmd *cobra.Command, c *client.Client, out admin.Outcome, made, wait, asJSON bool, what, again string) error {
 	if !made || out.Job == nil {
-		return printOutcome(cmd, out, made, asJSON, what, "given to delivery")
+		return printOutcome(cmd, out, made, asJSON, what, again)
 	}
 	w := cmd.OutOrStdout()
 	if !wait {
 		if asJSON {
 			return writeJSON(w, out)
 		}
-		_, err := fmt.Fprintf(w, "job %s replays %d %s to %s; regcast jobs shows how far it is\n",
+		_, err := fmt.Fprintf(w, "%s replays %d %s to %s; regcast jobs shows how far it is\n",
 			visible(out.Job.ID), out.Count, what, visible(out.Job.Endpoint))
 		return err
 	}
 	if !asJSON {
-		fmt.Fprintf(cmd.ErrOrStderr(), "job %s replays %d %s to %s; it goes on when this command is interrupted\n",
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s replays %d %s to %s; it goes on when this command is interrupted\n",
 			visible(out.Job.ID), out.Count, what, visible(out.Job.Endpoint))
 	}
 	job, err := waitJob(cmd.Context(), c, *out.Job, cmd.ErrOrStderr())
@@ -109,6 +110,6 @@ func replayed(cmd *cobra.Command, c *client.Client, out admin.Outcome, made, wai
 	if asJSON {
 		return writeJSON(w, out)
 	}
-	_, err = fmt.Fprintf(w, "job %s is done: %d events, %d delivered, %d given up on\n", visible(job.ID), job.Done, job.Delivered, job.Dead)
+	_, err = fmt.Fprintf(w, "%s is done: %d event(s), %d delivered, %d given up on\n", visible(job.ID), job.Done, job.Delivered, job.Dead)
 	return err
 }

@@ -60,6 +60,15 @@ func (s *server) ask(ctx context.Context, do func(*client.Client) error) error {
 	return advise(err)
 }
 
+// listedBy adds to an error that says that something was not found which command lists
+// what there is.
+func listedBy(command string, err error) error {
+	if errors.Is(err, admin.ErrNotFound) {
+		return fmt.Errorf("%w; %s lists what there is", err, command)
+	}
+	return err
+}
+
 // advise adds to what a client returns what to do about it.
 func advise(err error) error {
 	if errors.Is(err, admin.ErrInvalid) {

@@ -52,7 +52,7 @@ func showStatus(cmd *cobra.Command, c *client.Client, args []string, asJSON bool
 	if len(args) > 0 {
 		e, err := c.Endpoint(cmd.Context(), args[0])
 		if err != nil {
-			return err
+			return listedBy("regcast status", err)
 		}
 		return printEndpoint(out, &e, asJSON)
 	}
@@ -69,9 +69,17 @@ func showStatus(cmd *cobra.Command, c *client.Client, args []string, asJSON bool
 	t := newTable(out, "ENDPOINT", painted{"STATE", plain}, "SINCE", "PENDING", "OLDEST", "DELIVERED", "DEAD", "CAUSE", "LAST ERROR")
 	for _, e := range list {
 		t.row(e.Name, paintedState(e.State), e.Since, e.Pending, span(e.OldestPendingSeconds), e.Delivered, e.Dead,
-			shorten(e.Cause), shorten(e.LastError))
+			shorten(e.Cause), shorten(lastError(&e)))
 	}
 	return t.flush()
+}
+
+// lastError is the last error of an endpoint, in short where the cause says the same.
+func lastError(e *admin.Endpoint) string {
+	if e.LastError != "" && e.LastError == e.Cause {
+		return "that"
+	}
+	return e.LastError
 }
 
 // paintedState is a state in the colour of its news.
