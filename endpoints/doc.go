@@ -11,14 +11,17 @@
 //
 // # What it promises
 //
-// An endpoint has a transport of its own, follows no redirect, connects to no address of
-// cloud metadata, nor to others that its options refuse, and reads a bounded part of an
-// answer. Where the fault is the endpoint's, delivery is held and nothing is dropped: the
-// [State] says why, and the next batch is sent as a probe now and then. Where it is the
-// event's, the event becomes a dead letter, or is put aside, and nothing is blocked. What
-// only seems to be the event's, because a receiver rejects everything, is a hold, too. No
-// error, log or metric holds a secret: of a URL it shows the scheme, host
-// and path, and only scheme and host if the URL came from a [Secret].
+// An endpoint has a transport of its own, follows no redirect, connects to no link-local
+// address and none of cloud metadata, nor to others that its options refuse, and reads a
+// bounded part of an answer.
+//
+// Where the fault is the endpoint's, delivery is held and nothing is dropped: its [State]
+// says why, and now and then the next batch is sent as a probe. Where the fault is the
+// event's, the event becomes a dead letter, or is put aside for some time, and nothing is
+// blocked. A receiver that rejects every event is held as one at fault.
+//
+// No error, log or metric holds a secret: of a URL it shows the scheme, host and path, and
+// only scheme and host if the URL came from a [Secret].
 //
 // Nothing here starts a goroutine but the Pipeline's queue, while it has something to
 // write, and net/http, for each connection. Whoever makes a Webhook, Endpoint or Pipeline

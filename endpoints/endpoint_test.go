@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,7 +27,9 @@ func TestOptionProblems(t *testing.T) {
 	_, err := endpoints.NewEndpoint("-bad", "ftp://receiver.example", &endpoints.Options{
 		Format: "xml", Timeout: -time.Second, Ordering: "random", Concurrency: 100_000,
 		Batch:    sinks.BatchOptions{MaxEvents: -1, MaxBytes: -1, Linger: -1},
-		Retry:    endpoints.RetryOptions{Initial: -1, Max: -2, RetryAfterMax: -1},
+		Retry:    endpoints.RetryOptions{Initial: -1, Max: -2, RetryAfterMax: -1, MaxAge: -1},
+		MaxBlock: -1, OnBlock: "drop",
+		AllowCIDRs: []netip.Prefix{{}}, DenyCIDRs: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")},
 		Headers:  http.Header{"Content-Length": {"7"}, "No Name": {"x"}, "X-Break": {"a\nb"}},
 		ProxyURL: "proxy:3128", TLS: endpoints.TLSOptions{CAFile: missing},
 		SuccessOn: []int{409, 1000}, RetryOn: []int{409}, DropOn: []int{-1},
@@ -45,9 +48,10 @@ func TestOptionProblems(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"batch.linger", "batch.max_bytes", "batch.max_events", "concurrency", "drop_on", "format", "headers", "headers",
-		"headers", "name", "ordering", "proxy_url", "retry.initial", "retry.max", "retry.retry_after_max", "retry_on",
-		"success_on", "timeout", "tls", "url",
+		"allow_cidrs", "batch.linger", "batch.max_bytes", "batch.max_events", "concurrency", "deny_cidrs", "drop_on",
+		"format", "headers", "headers", "headers", "max_block", "name", "on_block", "ordering", "proxy_url",
+		"retry.initial", "retry.max", "retry.max_age", "retry.retry_after_max", "retry_on", "success_on", "timeout", "tls",
+		"url",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems with\n%v, want\n%v\n%v", got, want, err)

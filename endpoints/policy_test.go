@@ -203,9 +203,9 @@ func (b *policyBench) probe() time.Duration {
 		b.t.Fatalf("Admit = %d, %v, want a hold, and to be asked again within %v", inFlight, wait, pollHeld)
 	}
 	wait := time.Until(b.shown().Until)
-	time.Sleep(wait - 1)
+	time.Sleep(wait - time.Nanosecond)
 	b.admits(0)
-	time.Sleep(1)
+	time.Sleep(time.Nanosecond)
 	b.admits(1)
 	return wait
 }
