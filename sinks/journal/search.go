@@ -85,9 +85,13 @@ func (j *Journal) search(ctx context.Context, q *sinks.EventQuery) (page sinks.E
 		limit = defaultList
 	}
 	for looked := 0; w.first < w.next && looked < searchEvents && len(page.Events) < limit; {
-		s, err := j.candidate(ctx, q, w)
+		first, s, err := j.candidate(ctx, q, w)
 		if err != nil {
 			return page, err
+		}
+		if s == nil && first > 0 && q.OldestFirst { // deleted meanwhile
+			w.first = first + 1
+			continue
 		}
 		if s == nil || s.end() <= w.first || s.first >= w.next {
 			w.first = w.next
@@ -142,21 +146,21 @@ func (j *Journal) windowOf(ctx context.Context, q *sinks.EventQuery) (w window, 
 	return w, nil
 }
 
-// candidate returns the next chunk of w, in the order of q, that may hold what q selects;
-// nil if there is none.
-func (j *Journal) candidate(ctx context.Context, q *sinks.EventQuery, w window) (*span, error) {
+// candidate returns the next chunk of w, in the order of q, that may hold what q selects,
+// and its first sequence, 0 if there is none.
+func (j *Journal) candidate(ctx context.Context, q *sinks.EventQuery, w window) (first uint64, s *span, err error) {
 	const (
 		newest     = "SELECT max(first) FROM chunk WHERE first < ?2"
-		oldest     = "SELECT max(first) FROM chunk WHERE first <= ?1"
+		oldest     = "SELECT coalesce((SELECT max(first) FROM chunk WHERE first <= ?1), (SELECT min(first) FROM chunk))"
 		newestWith = `SELECT max(first) FROM (
 			SELECT max(first) AS first FROM chunk WHERE first < ?2 AND first > (SELECT last FROM indexed)
 			UNION ALL
 			SELECT max(first) FROM by_repository WHERE repository = (SELECT id FROM repository WHERE name = ?3) AND first < ?2)`
 		oldestWith = `SELECT min(first) FROM (
-			SELECT min(first) AS first FROM chunk WHERE first >= (SELECT max(first) FROM chunk WHERE first <= ?1) AND first > (SELECT last FROM indexed)
+			SELECT min(first) AS first FROM chunk WHERE first >= (` + oldest + `) AND first > (SELECT last FROM indexed)
 			UNION ALL
 			SELECT min(first) FROM by_repository WHERE repository = (SELECT id FROM repository WHERE name = ?3)
-				AND first >= (SELECT max(first) FROM chunk WHERE first <= ?1))`
+				AND first >= (` + oldest + `))`
 	)
 	query := newest
 	switch one := q.Repository != "" && !strings.Contains(q.Repository, "*"); {
@@ -167,18 +171,17 @@ func (j *Journal) candidate(ctx context.Context, q *sinks.EventQuery, w window) 
 	case q.OldestFirst:
 		query = oldest
 	}
-	var first uint64
-	err := j.read(ctx, func(db *conn) error {
+	err = j.read(ctx, func(db *conn) error {
 		r, ok, err := db.get(query, w.first, w.next, q.Repository)
 		if ok {
 			first = r.uint(0)
 		}
 		return err
 	})
-	if err != nil || first == 0 {
-		return nil, err
+	if err == nil && first > 0 {
+		s, err = j.chunkAt(ctx, first)
 	}
-	return j.chunkAt(ctx, first)
+	return first, s, err
 }
 
 // chunkAt returns the chunk that begins with first, nil if it was deleted.
