@@ -67,12 +67,7 @@ func (j *Journal) openDB() (*conn, error) {
 
 // openDB opens file for writing and brings it to the present version.
 func openDB(file string, maxPages int) (*conn, error) {
-	// SQLite gives its other files the mode of this one.
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
+	if err := ownersOnly(file); err != nil {
 		return nil, err
 	}
 	db, err := dial(file, writing,
@@ -86,6 +81,31 @@ func openDB(file string, maxPages int) (*conn, error) {
 		return nil, errors.Join(err, db.close())
 	}
 	return db, nil
+}
+
+// ownersOnly makes sure that file is there and that nobody but its owner may read it. SQLite
+// gives new files beside it the same mode; those that are there may come from elsewhere.
+func ownersOnly(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		st, err := os.Stat(file + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil && st.Mode().Perm()&0o077 != 0 {
+			err = os.Chmod(file+suffix, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func limitPages(db *conn, n int) error {

@@ -24,6 +24,11 @@ func TestMigrate(t *testing.T) {
 	if report, err := journal.Verify(ctx, dir); err != nil || !report.OK() || report.Events != 10 {
 		t.Fatalf("%+v, %v before it was migrated", report, err)
 	}
+	// As retention could leave it.
+	sqlExec(t, dir, "INSERT INTO by_id VALUES (7, 999); INSERT INTO repository VALUES (99, 'team/gone'); INSERT INTO by_repository VALUES (99, 999)")
+	if report, err := journal.Verify(ctx, dir); err != nil || len(report.Problems) != 2 {
+		t.Errorf("%v, %q; want entries of chunks that are gone, of two indexes", err, report.Problems)
+	}
 	j := mustOpen(t, dir, nil)
 	info := infoOf(t, j, "audit")
 	if info.Pending != 3 || info.Parked != 1 || info.LowWater != 5 || info.Totals[sinks.Delivered] != 5 || info.Totals[sinks.DeadLettered] != 2 {

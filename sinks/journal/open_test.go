@@ -160,6 +160,7 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 		"a cursor":          "INSERT INTO cursor VALUES (1, 'c', 1, 5000, 0, 0, 5000, 0, 0, 0, 0)",
 		"a total":           "INSERT INTO cursor VALUES (1, 'c', 1, 50, 0, 0, 7, 0, 0, 0, 0)",
 		"a tally":           "UPDATE quarantine_tally SET count = 7",
+		"an index":          "INSERT INTO by_id VALUES (7, 999)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filled(t, 50)
@@ -197,6 +198,35 @@ func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 		}
 		if st.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s has mode %v", path, st.Mode())
+		}
+	}
+}
+
+// A file that comes from elsewhere, as a backup that was copied back, is for its owner only
+// from then on.
+func TestOpenTakesFilesFromOthers(t *testing.T) {
+	dir := filled(t, 1)
+	if err := os.WriteFile(dbFile(dir)+"-wal", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if err := os.Chmod(dbFile(dir)+suffix, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustShutdown(t, mustOpen(t, dir, nil))
+	j := mustOpen(t, dir, nil)
+	defer mustShutdown(t, j)
+	if err := j.Write(context.Background(), notificationstest.Pushes(1, 1, "team/a")); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		st, err := os.Stat(dbFile(dir) + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", dbFile(dir)+suffix, st.Mode())
 		}
 	}
 }

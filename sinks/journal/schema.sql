@@ -136,8 +136,8 @@ CREATE TABLE state (
     value BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- Indexes over chunks, built after the commit by transactions of their own. They may
--- name chunks that are gone, and lack those above indexed.last.
+-- Indexes over chunks, built after the commit by transactions of their own. They lack
+-- those above indexed.last.
 CREATE TABLE indexed (
     id   INTEGER PRIMARY KEY CHECK (id = 1),
     last INTEGER NOT NULL            -- every event up to and including it is indexed

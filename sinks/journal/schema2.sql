@@ -25,3 +25,9 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_by_event ON attempt (width, first);
 
 CREATE INDEX dead_by_event ON dead (sequence);
+
+-- Indexes name only chunks that are there. Before, some of what retention had deleted
+-- stayed in them.
+DELETE FROM by_id WHERE first NOT IN (SELECT first FROM chunk);
+DELETE FROM by_repository WHERE first NOT IN (SELECT first FROM chunk);
+DELETE FROM repository WHERE id NOT IN (SELECT repository FROM by_repository);
