@@ -47,7 +47,7 @@ func (c control) Endpoints(ctx context.Context) ([]admin.Endpoint, error) {
 
 // fillStanding sets how far an endpoint is.
 func fillStanding(e *admin.Endpoint, info *sinks.CursorInfo) {
-	e.Pending, e.Parked = info.Pending, uint64(info.Parked)
+	e.Pending, e.Parked = info.Pending, info.Parked
 	if !info.OldestPending.IsZero() {
 		e.OldestPendingSeconds = max(time.Since(info.OldestPending).Seconds(), 0)
 	}

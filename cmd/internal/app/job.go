@@ -140,9 +140,22 @@ func (j *job) show(infos map[string]*sinks.CursorInfo) admin.Job {
 	return shown
 }
 
-// finish notes that the job has ended, and how, and forgets its place. It does nothing if
-// it has ended before.
+// finish notes that the job has ended, and how, unless it has ended before, and forgets
+// its place.
 func (j *job) finish(ctx context.Context, state admin.JobState, cause string) error {
+	if err := j.note(ctx, state, cause); err != nil {
+		return err
+	}
+	if err := j.flow.letGo(); err != nil {
+		return err
+	}
+	if err := j.app.engine.DeleteCursor(ctx, j.flow.name); err != nil {
+		return fmt.Errorf("job %s: forgetting its place: %w", j.id, err)
+	}
+	return nil
+}
+
+func (j *job) note(ctx context.Context, state admin.JobState, cause string) error {
 	infos, err := cursorInfos(ctx, j.app.engine)
 	if err != nil {
 		return err
@@ -160,12 +173,6 @@ func (j *job) finish(ctx context.Context, state admin.JobState, cause string) er
 		return err
 	}
 	j.record = ended
-	if err := j.flow.letGo(); err != nil {
-		return err
-	}
-	if err := j.app.engine.DeleteCursor(ctx, j.flow.name); err != nil {
-		return fmt.Errorf("job %s: forgetting its place: %w", ended.ID, err)
-	}
 	j.flow.logger.Info("job ended", "state", state, "cause", cause, "delivered", ended.Delivered, "dead", ended.Dead)
 	return nil
 }

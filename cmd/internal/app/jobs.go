@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -121,7 +122,11 @@ func (js *jobs) start(ctx context.Context, record jobRecord) (*admin.Job, error)
 		return nil, errors.Join(err, j.finish(ctx, admin.JobFailed, err.Error()))
 	}
 	j.flow.logger.Info("job begins", "kind", record.Kind, "events", record.Total)
-	if !d.add(j.flow) {
+	switch {
+	case d.add(j.flow):
+	case js.app.stopping.Load(): // it goes on with the next start
+		return nil, errors.Join(notifications.ErrClosed, j.flow.letGo())
+	default:
 		if err := j.finish(ctx, admin.JobFailed, endpointGone); err != nil {
 			return nil, err
 		}
@@ -256,23 +261,43 @@ func (js *jobs) Replay(ctx context.Context, r admin.ReplayRequest) (admin.Outcom
 	if !r.Selection.IsZero() {
 		record.Select = &r.Selection
 	}
-	for d, err := range js.app.events().selected(ctx, r.Selection, sinks.EventQuery{OldestFirst: true, Limit: eventPage}) {
-		if err != nil {
-			return out, err
-		}
-		if out.Count++; out.Count == 1 {
-			record.From = d.Sequence
-		}
-		record.To = d.Sequence
-		if out.Count == uint64(max(r.Limit, 0)) {
-			break
-		}
-	}
-	if r.DryRun || out.Count == 0 {
-		return out, nil
+	var err error
+	if record.From, record.To, out.Count, err = js.app.events().extent(ctx, &r); err != nil || r.DryRun || out.Count == 0 {
+		return out, err
 	}
 	record.Total = record.To - record.From + 1
-	var err error
 	out.Job, err = js.start(ctx, record)
 	return out, err
+}
+
+// extent says where the first and the last of the events are that r selects, and how many
+// they are.
+func (s events) extent(ctx context.Context, r *admin.ReplayRequest) (from, to, count uint64, err error) {
+	limit := uint64(max(r.Limit, 0))
+	for d, err := range s.selected(ctx, r.Selection, sinks.EventQuery{OldestFirst: true, Limit: eventPage}) {
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		if count++; count == 1 {
+			from = d.Sequence
+		}
+		if to = d.Sequence; count == limit {
+			break
+		}
+		if r.Selection.IsZero() && limit == 0 {
+			return s.all(ctx, from)
+		}
+	}
+	return from, to, count, nil
+}
+
+// all is the extent of all events from the first on, without a look at each: there are no
+// gaps between those that are stored.
+func (s events) all(ctx context.Context, from uint64) (_, to, count uint64, err error) {
+	searcher, err := s.searcher()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	to, err = newest(ctx, searcher)
+	return from, to, to - from + 1, err
 }
