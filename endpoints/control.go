@@ -1,14 +1,12 @@
 package endpoints
 
-import "time"
-
 // State says how the endpoint is.
 func (e *Endpoint) State() State {
 	s := e.Snapshot()
 	return s.State()
 }
 
-// Snapshot is what Options.Restore takes.
+// Snapshot is what is known of the endpoint.
 func (e *Endpoint) Snapshot() Snapshot { return e.policy.read() }
 
 // Pause sends nothing until Resume. What is in flight goes on; what is pending stays
@@ -28,9 +26,6 @@ func (e *Endpoint) Enable() { e.policy.enable() }
 // InFlight is how many requests are in flight.
 func (e *Endpoint) InFlight() int { return e.slots.InFlight() }
 
-// Restore is Options.Restore for an endpoint that is made already, and not at work yet.
-func (e *Endpoint) Restore(s Snapshot) {
-	e.policy.mu.Lock()
-	defer e.policy.mu.Unlock()
-	e.policy.restore(s, time.Now())
-}
+// Restore takes over what was known of an endpoint of the same name: before a restart, or
+// of one that this one replaces. It is called before any Write.
+func (e *Endpoint) Restore(s Snapshot) { e.policy.restore(s) }

@@ -203,8 +203,11 @@ func (p *policy) answered() {
 	p.probeNow(time.Now())
 }
 
-// restore goes on where another policy was.
-func (p *policy) restore(s Snapshot, now time.Time) {
+// restore goes on where another policy was; this one is new.
+func (p *policy) restore(s Snapshot) {
+	p.mu.Lock()
+	defer p.unlock()
+	now := time.Now()
 	p.s = s
 	switch s.Found.Name {
 	case StateThrottled, StateDown, StateAuth, StateMisdirected, StateTLS, StateRejecting, StateBlocked, StateSuspended:
@@ -220,6 +223,7 @@ func (p *policy) restore(s Snapshot, now time.Time) {
 	}
 }
 
+// read is what is known.
 func (p *policy) read() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -269,7 +269,8 @@ func TestRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			next := with(t, &Options{Restore: &restored})
+			next := newPolicyBench(t)
+			next.restore(restored)
 			if name == StateOK { // nothing to tell
 				next.mustBe(StateOK)
 				next.admits(8)
@@ -294,9 +295,12 @@ func TestRestart(t *testing.T) {
 
 func TestRestoreOfNonsense(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := with(t, &Options{Restore: &Snapshot{Found: State{Name: "odd"}}})
+		b := newPolicyBench(t)
+		b.restore(Snapshot{Found: State{Name: "odd"}})
 		b.mustBe(StateOK)
-		b = with(t, &Options{Restore: &Snapshot{Found: State{Name: StateDown, Until: time.Now().Add(1e6 * time.Hour)}}})
+		b.admits(8)
+		b = newPolicyBench(t)
+		b.restore(Snapshot{Found: State{Name: StateDown, Until: time.Now().Add(1e6 * time.Hour)}})
 		if wait := b.probe(); wait > 24*time.Hour {
 			t.Errorf("probed after %v", wait)
 		}

@@ -57,14 +57,15 @@ type Options struct {
 	// return at once. The record is its own.
 	OnAttempt func(sinks.AttemptRecord)
 
-	// Restore is what OnState was told last before a restart. nil: nothing is known.
-	Restore *Snapshot
-	// OnState is told when something has changed that should outlive a restart, one call
-	// at a time. It must return soon and must not steer the endpoint.
+	// OnState is told when something has changed that should outlive a restart, for
+	// [Endpoint.Restore], one call at a time. It must return soon and must not steer the
+	// endpoint.
 	OnState func(Snapshot)
-	// OnStorm is told when a receiver has begun to reject every event, or has been found
-	// to, which of the events whose dead letters were settled under this endpoint's policy
-	// should be pending again; see [StateRejecting]. It must return soon.
+
+	// OnStorm is told when a receiver is found to reject every event, and which of them
+	// had become dead letters before that was plain: at most 20, of the live cursor or of
+	// a replay's. They should be pending again, see sinks.Cursor.Revive. Delivery waits
+	// until it returns.
 	OnStorm func(sequences []uint64)
 
 	FileMaxBytes int64 // size at which a "file:" endpoint rotates; 0: 64 MiB

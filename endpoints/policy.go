@@ -45,7 +45,7 @@ type policy struct {
 }
 
 func newPolicy(o *Options, log *slog.Logger) *policy {
-	p := &policy{
+	return &policy{
 		schedule: newSchedule(o),
 		onBlock:  o.OnBlock,
 		maxAge:   o.Retry.MaxAge,
@@ -56,10 +56,6 @@ func newPolicy(o *Options, log *slog.Logger) *policy {
 		limiter:  newLimiter(o.Concurrency),
 		turn:     o.MaxBlock,
 	}
-	if o.Restore != nil {
-		p.restore(*o.Restore, time.Now())
-	}
-	return p
 }
 
 // Admit lets one batch through as a probe when a hold is over, and as many as the limiter

@@ -42,8 +42,8 @@ func StateNames() []StateName {
 // passing tells whether a state may change with every event.
 func passing(n StateName) bool { return n == StateOK || n == StateRetrying }
 
-// A Snapshot is what is known about an endpoint and should outlive a restart, where it is
-// given back as Options.Restore. It is made for JSON.
+// A Snapshot is what is known about an endpoint and should outlive a restart: see
+// Options.OnState and [Endpoint.Restore]. It is made for JSON.
 type Snapshot struct {
 	Found    State  `json:"found"`              // what its answers say
 	Paused   *Order `json:"paused,omitempty"`   // nil: not paused
