@@ -19,6 +19,8 @@ import (
 // TestServe runs the dispatcher as testdata/serve/*.txtar say. Beside the commands of
 // testscript, TestScripts and TestTrial they have:
 //
+//	appears FILE PATTERN             # waits until a file matches
+//	capture VARIABLE PATTERN         # what the group in the pattern matches in the last stdout
 //	expand FILE...                   # puts the values of variables into files
 //	get URL [PATTERN]                # asks until the answer is 200 and matches; it is stdout then
 //	! get URL                        # asks once: the answer has to be something else than 200
@@ -42,6 +44,8 @@ func TestServe(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address":   address,
+			"appears":   appears,
+			"capture":   capture,
 			"exits":     exits,
 			"expand":    expand,
 			"get":       get,
@@ -50,6 +54,30 @@ func TestServe(t *testing.T) {
 			"signal":    signalTo,
 		},
 	})
+}
+
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: appears FILE PATTERN")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	var content []byte
+	soon(ts, func() bool {
+		content, _ = os.ReadFile(ts.MkAbs(args[0])) // it may not be there yet
+		return pattern.Match(content)
+	}, func() { ts.Fatalf("no match for %s in %s:\n%s", pattern, args[0], content) })
+}
+
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture VARIABLE PATTERN")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	found := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("no match for %s in the last stdout", pattern)
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func expand(ts *testscript.TestScript, neg bool, args []string) {
