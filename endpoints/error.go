@@ -50,7 +50,7 @@ func (e *DeliveryError) reason() string {
 // mayBlameBatch tells whether another batch might fare better with the same endpoint: the
 // receiver has seen this one.
 func (e *DeliveryError) mayBlameBatch() bool {
-	return e.Status != 0 || e.Fault == FaultTimeout || e.Fault == FaultReset
+	return e.Status != 0 || e.Fault == FaultTimeout || e.Fault == FaultReset || e.Fault == FaultProtocol
 }
 
 // arrived tells whether anything came to the receiver.

@@ -119,6 +119,9 @@ func (p *policy) throttle(a *sinks.Attempt, err error, e *DeliveryError, now tim
 	if p.blames(a, e, now) {
 		return p.wait(a, err, e, now)
 	}
+	if v, ok := p.takeTurns(a, e, now); ok {
+		return v
+	}
 	return sinks.Verdict{Action: sinks.Retry}
 }
 

@@ -54,7 +54,7 @@ func TestVerdictsOfFaults(t *testing.T) {
 		FaultDNS:       unreached,
 		FaultHandshake: unreached,
 		FaultProxy:     unreached,
-		FaultProtocol:  unreached,
+		FaultProtocol:  unanswered,
 		FaultLocal:     unreached,
 		FaultTLS:       {Untrusted, sinks.Hold, StateTLS, StateTLS, sinks.Hold},
 		FaultBlocked:   {Blocked, sinks.Hold, StateBlocked, StateBlocked, sinks.Hold},

@@ -93,7 +93,7 @@ type BlockRule string
 const (
 	BlockPark       BlockRule = "park"        // it is put aside and tried again later, for 5 min to 12 h; later events go on
 	BlockHold       BlockRule = "hold"        // it goes on as before, until Retry.MaxAge
-	BlockDeadLetter BlockRule = "dead_letter" // it is given up on
+	BlockDeadLetter BlockRule = "dead_letter" // it is given up on, as expired
 )
 
 // TLSOptions say whom to trust and who we are. The files are PEM and are read again when

@@ -336,7 +336,8 @@ func (l *line) mustBeTried(rule BlockRule, until time.Time) {
 func TestAPoisonInTheOnlyRepository(t *testing.T) {
 	for _, batch := range []sinks.BatchOptions{{}, {MaxEvents: 100}} {
 		for _, fault := range []*DeliveryError{
-			{Class: Transient, Status: 500}, {Class: Auth, Status: 403}, {Class: Transient, Fault: FaultTimeout, Err: errTimeout},
+			{Class: Transient, Status: 500}, {Class: Auth, Status: 403}, {Class: Throttled, Status: 429},
+			{Class: Transient, Fault: FaultTimeout, Err: errTimeout},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
