@@ -77,7 +77,8 @@ const rateSlack = 100 * time.Millisecond
 // spend notes that n new events are offered.
 func (c *courier) spend(n int, now time.Time) {
 	if c.opts.Rate > 0 {
-		c.rateAt = later(c.rateAt, now.Add(-rateSlack)).Add(time.Duration(float64(n) / c.opts.Rate * float64(time.Second)))
+		seconds := min(float64(n)/c.opts.Rate, 1e9) // a Duration ends before 1e10
+		c.rateAt = later(c.rateAt, now.Add(-rateSlack)).Add(time.Duration(seconds * float64(time.Second)))
 	}
 }
 
