@@ -26,6 +26,7 @@ func (j *Journal) index() {
 	ticker := time.NewTicker(indexEvery)
 	defer ticker.Stop()
 	var seen uint64
+	var failing complaint
 	for {
 		select {
 		case <-j.stopping:
@@ -40,10 +41,11 @@ func (j *Journal) index() {
 		}
 		for more := true; more; more = more && !busy {
 			var err error
-			if more, err = j.indexStep(); err != nil {
-				if j.open(context.Background()) == nil {
-					j.log.Error("build indexes", "error", damaged(j.dir, err))
-				}
+			more, err = j.indexStep()
+			if failing.news(err) && j.open(context.Background()) == nil {
+				j.log.Error("build indexes", "error", damaged(j.dir, err))
+			}
+			if err != nil {
 				break
 			}
 		}

@@ -56,3 +56,15 @@ func (a *appender) remind(end bool) {
 		p.evicted.repeat(end)
 	}
 }
+
+// A complaint is an error that a loop may meet in every round: it is news when it begins.
+type complaint struct{ last string }
+
+func (c *complaint) news(err error) bool {
+	before := c.last
+	c.last = ""
+	if err != nil {
+		c.last = err.Error()
+	}
+	return c.last != "" && c.last != before
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,5 +61,20 @@ func TestNotices(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(log.String())
+	}
+}
+
+// A chunk that cannot be indexed is complained of once.
+func TestDamageIsLoggedOnce(t *testing.T) {
+	dir := filled(t, 50)
+	sqlExec(t, dir, "UPDATE chunk SET body = x'00' WHERE first = 21; UPDATE indexed SET last = 0; DELETE FROM by_id; DELETE FROM by_repository; DELETE FROM repository")
+	var log logged
+	synctest.Test(t, func(t *testing.T) {
+		j := mustOpen(t, dir, &journal.Options{Logger: log.logger()})
+		time.Sleep(2 * time.Second)
+		mustShutdown(t, j)
+	})
+	if n := strings.Count(log.String(), `msg="build indexes"`); n != 1 {
+		t.Errorf("%d lines:\n%s", n, log.String())
 	}
 }

@@ -231,6 +231,7 @@ func (a *appender) expireDead(now time.Time) (more bool, err error) {
 func (j *Journal) retain() {
 	ticker := time.NewTicker(retainEvery)
 	defer ticker.Stop()
+	var ballast complaint
 	for {
 		select {
 		case <-j.stopping:
@@ -246,7 +247,7 @@ func (j *Journal) retain() {
 			j.probe()
 			continue
 		}
-		if err := j.outside(j.disk.load); err != nil && !errors.Is(err, notifications.ErrClosed) {
+		if err := j.outside(j.disk.load); ballast.news(err) && !errors.Is(err, notifications.ErrClosed) {
 			j.log.Warn("no ballast", "error", err)
 		}
 	}
