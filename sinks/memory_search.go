@@ -69,6 +69,20 @@ func (m *Memory) Events(_ context.Context, q EventQuery) (EventPage, error) {
 	return page, nil
 }
 
+// Settled tells whether a cursor is done with an event; see [Searcher].
+func (m *Memory) Settled(_ context.Context, cursor string, sequence uint64) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return false, notifications.ErrClosed
+	}
+	c := m.cursors[cursor]
+	if c == nil {
+		return false, fmt.Errorf("cursor %q: %w", cursor, ErrNotFound)
+	}
+	return c.ledger.Progress().Settled(sequence), nil
+}
+
 // delivery returns what is stored with that sequence. The caller holds mu.
 func (m *Memory) delivery(sequence uint64) Delivery {
 	e := m.at(sequence)

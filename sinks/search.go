@@ -17,6 +17,11 @@ type Searcher interface {
 	// page may hold fewer than q.Limit, even none, and not be the last.
 	// Errors: a permanent one for a bad pattern.
 	Events(ctx context.Context, q EventQuery) (EventPage, error)
+
+	// Settled tells whether the cursor of that name is done with the event of that
+	// sequence, in whichever way; what was stored before the cursor began counts as
+	// settled. Errors: ErrNotFound if there is no such cursor.
+	Settled(ctx context.Context, cursor string, sequence uint64) (bool, error)
 }
 
 // An EventQuery selects stored events. The zero value selects the newest 1000 of all. A

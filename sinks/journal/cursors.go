@@ -76,6 +76,22 @@ func (j *Journal) createPlace(ctx context.Context, name string, opts *sinks.Curs
 	return p, nil
 }
 
+// Settled tells whether a cursor is done with an event; see [sinks.Searcher].
+func (j *Journal) Settled(ctx context.Context, cursor string, sequence uint64) (bool, error) {
+	if err := j.open(ctx); err != nil {
+		return false, err
+	}
+	j.places.Lock()
+	p := j.places.byName[cursor]
+	j.places.Unlock()
+	if p == nil {
+		return false, fmt.Errorf("cursor %q: %w", cursor, sinks.ErrNotFound)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ledger.Progress().Settled(sequence), nil
+}
+
 // CursorInfos lists all cursors by name.
 func (j *Journal) CursorInfos(ctx context.Context) ([]sinks.CursorInfo, error) {
 	if err := j.open(ctx); err != nil {

@@ -13,6 +13,7 @@ var searchTests = []engineTest{
 	{name: "search/by id", run: testSearchID},
 	{name: "search/select and page", run: testSearch},
 	{name: "search/by time", run: testSearchTime},
+	{name: "search/settled", run: testSearchSettled},
 	{name: "search/reopen", run: testSearchReopen, durable: true},
 	{name: "search/after shutdown", run: testSearchShutdown},
 }
@@ -47,6 +48,24 @@ func testSearchID(tr *trial) {
 	if d, err := s.Event(ctx, other.ID); err != nil || d.Event.Repository != "team/c" {
 		tr.Errorf("%+v, %v; want the newest of two", d, err)
 	}
+}
+
+func testSearchSettled(tr *trial) {
+	s, ctx := tr.searcher(), tr.Context()
+	tr.push(0, 1)
+	c := tr.cursor("c", nil)
+	tr.push(1, 3)
+	ds := tr.claim(c, 3)
+	tr.settle(c, sinks.Delivered, ds[1])
+	for sequence, want := range map[uint64]bool{
+		ds[0].Sequence - 1: true, ds[0].Sequence: false, ds[1].Sequence: true, ds[2].Sequence: false,
+	} {
+		if got, err := s.Settled(ctx, "c", sequence); err != nil || got != want {
+			tr.Errorf("event %d is settled: %t, %v; want %t", sequence, got, err, want)
+		}
+	}
+	_, err := s.Settled(ctx, "nobody's", 1)
+	tr.mustBe(err, sinks.ErrNotFound, "an unknown cursor")
 }
 
 func testSearch(tr *trial) {

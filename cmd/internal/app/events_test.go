@@ -111,6 +111,21 @@ func TestHistoryOfFailures(t *testing.T) {
 	}
 }
 
+// Without a history it is still known what is pending and what is not.
+func TestStoryWithoutHistory(t *testing.T) {
+	a := startApp(t, load(t, t.TempDir(), "[engine]\nhistory = \"off\"\n"+endpoint("one", newPoisoned(t, `"tag":"v1"`), "")))
+	c := operator(t, a, "")
+	stuck, gone := notificationstest.Push("team/a", "v1", 1), notificationstest.Push("team/b", "v2", 2)
+	mustSend(t, a, stuck, gone)
+	eventually(t, "one is delivered", func() bool { return status(t, c, "one").Delivered == 1 })
+	for id, want := range map[string]string{stuck.ID: "pending", gone.ID: "settled"} {
+		story := must(c.Event(t.Context(), id))(t)
+		if len(story.Places) != 1 || story.Places[0].State != want || len(story.Attempts) != 0 {
+			t.Errorf("%+v and %d attempts, want %s and none", story.Places, len(story.Attempts), want)
+		}
+	}
+}
+
 func TestStream(t *testing.T) {
 	a := startApp(t, load(t, t.TempDir(), ""))
 	c := operator(t, a, "")

@@ -19,6 +19,9 @@ const (
 	jobDead   = "dead"   // dead letters
 )
 
+// jobWindow is how many events a job holds at a time: few beside those of live traffic.
+const jobWindow = 1024
+
 // A jobRecord is a job as it is kept.
 type jobRecord struct {
 	admin.Job
@@ -67,7 +70,7 @@ func newJob(a *App, record jobRecord, ended func(*job)) (*job, error) {
 			return a.engine.Cursor(ctx, name, &sinks.CursorOptions{From: sinks.AtSequence(record.From), To: record.To})
 		},
 		adapt: func(o *sinks.DeliverOptions) {
-			o.Rate, o.Replay = record.Rate, record.ID
+			o.Rate, o.Replay, o.Window = record.Rate, record.ID, jobWindow
 			o.Match = both(o.Match, match)
 			o.OnSettle = j.settled
 		},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
@@ -35,6 +36,10 @@ func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.At
 			accepted[t.Endpoint] = true
 		}
 	}
+	searcher, err := a.events().searcher()
+	if err != nil {
+		return nil, err
+	}
 	working := a.working()
 	var list []admin.Place
 	for i := range infos {
@@ -42,19 +47,26 @@ func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.At
 		if isJobCursor(info.Name) {
 			continue
 		}
-		place := admin.Place{Endpoint: info.Name, Dead: dead[info.Name]}
+		settled, err := searcher.Settled(ctx, info.Name, d.Sequence)
+		if errors.Is(err, sinks.ErrNotFound) {
+			continue // it was forgotten just now
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking what became of an event: %w", err)
+		}
+		place := admin.Place{Endpoint: info.Name}
 		delivery := working[info.Name]
 		switch {
 		case d.Sequence <= info.Begin:
 			place.State = placeBefore
-		case place.Dead != 0:
-			place.State = sinks.DeadLettered.String()
+		case !settled:
+			place.State = placePending
+		case dead[info.Name] != 0:
+			place.State, place.Dead = sinks.DeadLettered.String(), dead[info.Name]
 		case accepted[info.Name]:
 			place.State = sinks.Delivered.String()
 		case delivery != nil && !delivery.wants(d):
 			place.State = sinks.Filtered.String()
-		case d.Sequence > info.LowWater:
-			place.State = placePending
 		default:
 			place.State = placeSettled
 		}
