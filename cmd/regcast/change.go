@@ -75,8 +75,8 @@ func (c change) run(cmd *cobra.Command, verb, what string, do func(dryRun bool) 
 // jobEvery is how often a job is asked how far it is.
 const jobEvery = time.Second
 
-// waitJob shows how far a job is until it has ended. Its error says how, unless it is
-// done.
+// waitJob shows how far a job is until it has ended, which it does after a restart of the
+// dispatcher, too. Its error says how, unless it is done.
 func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) (admin.Job, error) {
 	bar := newProgress(w, int(job.Total), visible(job.ID))
 	defer bar.finish()
@@ -92,9 +92,12 @@ func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) 
 			return job, ctx.Err()
 		case <-time.After(jobEvery):
 		}
-		var err error
-		if job, err = c.Job(ctx, job.ID); err != nil {
+		now, err := c.Job(ctx, job.ID)
+		if err = awaitServer(ctx, c, err, w); err != nil {
 			return job, err
+		}
+		if now.ID != "" { // else the dispatcher was away, and is asked again
+			job = now
 		}
 	}
 	switch job.State {

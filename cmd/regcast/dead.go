@@ -145,8 +145,8 @@ func newDeadReplayCommand() *cobra.Command {
 		Use:   "replay",
 		Short: "Deliver dead letters again",
 		Long: `replay delivers the dead letters that the flags select to their endpoints again, with the
-same ids. What is accepted is a dead letter no more; what is given up on again becomes one
-again. With --rate a job does it slowly; without, they become pending at once.
+same ids. What is accepted is a dead letter no more; what is given up on again stays or
+becomes one. With --rate a job does it slowly; without, they become pending at once.
 
 ` + changeHelp,
 		Example: `  regcast dead replay --id 17

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -84,4 +86,31 @@ func advise(err error) error {
 		return fmt.Errorf("%w; SSL_CERT_FILE names the certificates to trust", err)
 	}
 	return err
+}
+
+// reconnectEvery is how often a command looks for a dispatcher that went away.
+const reconnectEvery = time.Second
+
+// awaitServer waits until a dispatcher that does not answer any more, with the error why,
+// is there again. Its error is another than that it is not there; why, if that is one.
+func awaitServer(ctx context.Context, c *client.Client, why error, log io.Writer) error {
+	if ctx.Err() == nil && away(why) {
+		fmt.Fprintf(log, "%s; waiting for the dispatcher\n", visible(why.Error()))
+	}
+	for ; away(why); _, why = c.Endpoints(ctx) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(reconnectEvery):
+		}
+	}
+	return why
+}
+
+// away tells whether err, of a client, means that the dispatcher is not there now.
+func away(err error) bool {
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		return e.Status == http.StatusServiceUnavailable
+	}
+	return err != nil
 }

@@ -21,8 +21,9 @@ func newStatusCommand() *cobra.Command {
 		GroupID: groupOperate,
 		Short:   "Show how the endpoints are",
 		Long: `status shows for each endpoint how it is and why, how many events are pending and for how
-long the oldest of them has been, what was delivered and given up on, and the last error.
-With an ENDPOINT it shows everything there is to know of that one.
+long the oldest of them has been, how many were delivered and how many given up on so far, and
+the last error; "regcast dead" lists the dead letters that are left. With an ENDPOINT it
+shows everything there is to know of that one.
 
 States: ok; retrying, after a failure; throttled, as it asked for; down, auth, misdirected,
 tls, rejecting, blocked and suspended, where nothing is sent but a probe now and then and

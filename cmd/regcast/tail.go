@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,9 +49,6 @@ restarted it waits for it and misses nothing.
 
 // maxBacklog bounds the stored events that tail begins with.
 const maxBacklog = 10_000
-
-// reconnectEvery is how often tail looks for a dispatcher that went away.
-const reconnectEvery = time.Second
 
 // errEnough ends tail.
 var errEnough = errors.New("the limit is reached")
@@ -115,40 +110,17 @@ func (t *tailer) begin(ctx context.Context) error {
 func (t *tailer) follow(ctx context.Context) error {
 	stream, err := t.client.Stream(ctx, t.query)
 	if err != nil {
-		return t.wait(ctx, err)
+		return awaitServer(ctx, t.client, err, t.log)
 	}
 	for e, err := range stream {
 		if err != nil {
-			return t.wait(ctx, err)
+			return awaitServer(ctx, t.client, err, t.log)
 		}
 		if err := t.print(&e); err != nil {
 			return err
 		}
 	}
 	return errEnough
-}
-
-// wait waits until the dispatcher, that went away with the error why, is there again.
-func (t *tailer) wait(ctx context.Context, why error) error {
-	if ctx.Err() == nil && away(why) {
-		fmt.Fprintf(t.log, "%s; waiting for the dispatcher\n", visible(why.Error()))
-	}
-	for ; away(why); _, why = t.client.Endpoints(ctx) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(reconnectEvery):
-		}
-	}
-	return why
-}
-
-// away tells whether err, of a client, means that the dispatcher is not there now.
-func away(err error) bool {
-	if e, ok := errors.AsType[*client.Error](err); ok {
-		return e.Status == http.StatusServiceUnavailable
-	}
-	return err != nil
 }
 
 // print prints an event, and returns errEnough if that was the last.
