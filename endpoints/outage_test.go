@@ -218,49 +218,53 @@ func (l *line) mustStartSlowly(ends time.Time) {
 // TestStormOverALine has a receiver that rejects everything for half a day, slowly at
 // first.
 func TestStormOverALine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l *line
-		var begins, ends time.Time
-		revived := 0
-		o := &Options{OnStorm: func(s []uint64) {
-			n, err := l.cursor.Revive(t.Context(), sinks.DeadQuery{Sequences: s})
-			if err != nil || n != len(s) {
-				t.Errorf("%d of %v revived, %v", n, s, err)
-			}
-			revived += n
-		}}
-		l = run(t, o, func(sinks.Attempt, []*notifications.Event) error {
-			if now := time.Now(); !now.Before(begins) && now.Before(ends) {
-				return rejection
-			}
-			return nil
-		})
-		repositories := []string{"team/a", "team/b", "team/c", "team/d", "team/e", "team/f", "team/g", "team/h", "team/i"}
-		events := notificationstest.Pushes(0, 10_100, repositories...)
-		l.write(events[:100]...)
-		pass(time.Minute)
-		begins, ends = time.Now(), time.Now().Add(12*time.Hour)
-		for _, e := range events[100:105] {
-			l.write(e)
-			pass(time.Minute)
+	for _, batch := range []sinks.BatchOptions{{}, {MaxEvents: 100}} {
+		synctest.Test(t, func(t *testing.T) { testStormOverALine(t, batch) })
+	}
+}
+
+func testStormOverALine(t *testing.T, batch sinks.BatchOptions) {
+	var l *line
+	var begins, ends time.Time
+	revived := 0
+	o := &Options{Batch: batch, OnStorm: func(s []uint64) {
+		n, err := l.cursor.Revive(t.Context(), sinks.DeadQuery{Sequences: s})
+		if err != nil || n != len(s) {
+			t.Errorf("%d of %v revived, %v", n, s, err)
 		}
-		l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 100, sinks.DeadLettered: 5}, 0)
-		l.write(events[105:]...)
-		pass(time.Hour)
-		if s := l.policy.shown(); s.Name != StateRejecting || s.Cause != "answered 400 Bad Request" {
-			t.Errorf("state %+v, want rejecting", s)
+		revived += n
+	}}
+	l = run(t, o, func(sinks.Attempt, []*notifications.Event) error {
+		if now := time.Now(); !now.Before(begins) && now.Before(ends) {
+			return rejection
 		}
-		l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 100}, 10_000)
-		if revived < 5 || revived > stormAfter {
-			t.Errorf("%d dead letters were revived", revived)
-		}
-		pass(12 * time.Hour)
-		l.end()
-		l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 10_100}, 0)
-		if len(l.attempts) > 10_100+500 {
-			t.Errorf("%d requests", len(l.attempts))
-		}
+		return nil
 	})
+	repositories := []string{"team/a", "team/b", "team/c", "team/d", "team/e", "team/f", "team/g", "team/h", "team/i"}
+	events := notificationstest.Pushes(0, 10_100, repositories...)
+	l.write(events[:100]...)
+	pass(time.Minute)
+	begins, ends = time.Now(), time.Now().Add(12*time.Hour)
+	for _, e := range events[100:105] {
+		l.write(e)
+		pass(time.Minute)
+	}
+	l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 100, sinks.DeadLettered: 5}, 0)
+	l.write(events[105:]...)
+	pass(time.Hour)
+	if s := l.policy.shown(); s.Name != StateRejecting || s.Cause != "answered 400 Bad Request" {
+		t.Errorf("state %+v, want rejecting", s)
+	}
+	l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 100}, 10_000)
+	if revived < 5 || revived > stormAfter {
+		t.Errorf("%d dead letters were revived", revived)
+	}
+	pass(12 * time.Hour)
+	l.end()
+	l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 10_100}, 0)
+	if len(l.attempts) > 10_100+500 {
+		t.Errorf("%d requests", len(l.attempts))
+	}
 }
 
 // TestParking has one event that fails for ever among those of a busy registry.
