@@ -167,7 +167,7 @@ func BenchmarkRead(b *testing.B) {
 	into := make([]sinks.Delivery, 1024)
 	settled := make([]sinks.Settlement, len(into))
 	// Reading only, not the building of the indexes.
-	time.Sleep(time.Second)
+	<-time.After(time.Second)
 	b.ResetTimer()
 	read := 0
 	for i := range b.N {

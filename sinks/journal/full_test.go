@@ -153,7 +153,7 @@ func TestDiskFull(t *testing.T) {
 			if err := j.Write(ctx, notificationstest.Pushes(0, 100, "team/a")); err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // polls: nobody says when
+			for end := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) { // polls: nobody says when
 				if _, err := os.Stat(filepath.Join(dir, "regcast.ballast")); err == nil {
 					break
 				}
