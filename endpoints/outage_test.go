@@ -59,7 +59,8 @@ func run(t *testing.T, o *Options, answer func(a sinks.Attempt, batch []*notific
 	l.opts = sinks.DeliverOptions{Policy: l.policy, OnSettle: l.policy.settled, Batch: defaults.Batch}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- sinks.Deliver(ctx, l.cursor, sinkFunc(l.receive), &l.opts) }()
+	dst := sinkFunc(func(ctx context.Context, batch []*notifications.Event) error { return l.receive(ctx, batch) })
+	go func() { done <- sinks.Deliver(ctx, l.cursor, dst, &l.opts) }()
 	l.end = func() {
 		cancel()
 		if err := <-done; err != nil {
