@@ -1,6 +1,12 @@
 // Package app is where the configuration meets the constructors: it builds a dispatcher
 // from a config.Config, runs it, changes it while it runs and stops it.
 //
+// An endpoint at work is a delivery: one flow from its place in the engine, and one for
+// each job that delivers old events again. What operators ask and change is a dispatcher,
+// put together from control, events, letters, jobs, quarantine and operations; what has to
+// outlive a restart of it (states of endpoints, jobs, the operators' log) is in the engine,
+// beside the events.
+//
 // Things are built inside-out (engine, then cursors and deliveries, then intake, then
 // admin) and stopped last-built-first. [Start] returns a running [App]; who started it
 // calls [App.Shutdown].
@@ -163,6 +169,13 @@ func (a *App) Shutdown(ctx context.Context) error {
 	if a.sweep != nil {
 		a.sweep()
 	}
+	errs := a.stop(ctx)
+	// What operators asked for may still be waiting for mu.
+	return errors.Join(append(errs, a.servers.admin.shutdown(ctx))...)
+}
+
+// stop is all of Shutdown but for the admin server.
+func (a *App) stop(ctx context.Context) (errs []error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopped {
@@ -172,9 +185,7 @@ func (a *App) Shutdown(ctx context.Context) error {
 	if a.intake != nil {
 		a.intake.Refuse()
 	}
-	var errs []error
-	errs = append(errs, a.servers.intake.shutdown(ctx))
-	errs = append(errs, a.stopDeliveries(ctx))
+	errs = append(errs, a.servers.intake.shutdown(ctx), a.stopDeliveries(ctx))
 	if a.keeper != nil {
 		errs = append(errs, a.keeper.stop(ctx))
 	}
@@ -183,8 +194,7 @@ func (a *App) Shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("closing the engine: %w", err))
 		}
 	}
-	errs = append(errs, a.servers.admin.shutdown(ctx))
-	return errors.Join(errs...)
+	return errs
 }
 
 // stopDeliveries stops all of them at once, since each may take its drain timeout.

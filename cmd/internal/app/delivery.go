@@ -140,7 +140,7 @@ func (d *delivery) swap(ctx context.Context, c *config.Endpoint, ep *endpoints.E
 	defer d.mu.Unlock()
 	before, old := d.config, d.endpoint
 	s := old.Snapshot()
-	s.Found, s.Probes, s.Storm = endpoints.State{Name: endpoints.StateOK}, 0, time.Time{}
+	s.Found, s.Probes, s.Storm, s.Failing = endpoints.State{Name: endpoints.StateOK}, 0, time.Time{}, endpoints.Failing{}
 	ep.Restore(s)
 	followFile(ep, before.Disabled, c.Disabled)
 	d.config, d.endpoint = c, ep

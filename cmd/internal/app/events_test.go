@@ -126,6 +126,29 @@ func TestStoryWithoutHistory(t *testing.T) {
 	}
 }
 
+// The engine that forgets at a restart answers operators all the same.
+func TestOperatorOfMemory(t *testing.T) {
+	r := newReceiver(t)
+	a := startApp(t, load(t, t.TempDir(), "[engine]\nkind = \"memory\"\n"+endpoint("one", r.URL, "")))
+	c := operator(t, a, "")
+	events := notificationstest.Pushes(1, 2, "team/a")
+	mustSend(t, a, events...)
+	r.wait(t, 2)
+	eventually(t, "all is settled", func() bool { return status(t, c, "one").Delivered == 2 })
+	story := must(c.Event(t.Context(), events[0].ID))(t)
+	if len(story.Attempts) != 1 || len(story.Places) != 1 || story.Places[0].State != "delivered" {
+		t.Errorf("%+v, want a delivered event", story)
+	}
+	out := must(c.Replay(t.Context(), admin.ReplayRequest{Endpoint: "one", All: true}))(t)
+	if j := finished(t, c, out.Job.ID); j.State != admin.JobDone || j.Delivered != 2 {
+		t.Errorf("%+v, want two delivered", j)
+	}
+	steer(t, c, "one", admin.Pause)
+	if log := must(c.Log(t.Context(), admin.LogQuery{Limit: 10}))(t); len(log) != 2 || log[0].Action != "pause" {
+		t.Errorf("%+v, want the two operations", log)
+	}
+}
+
 func TestStream(t *testing.T) {
 	a := startApp(t, load(t, t.TempDir(), ""))
 	c := operator(t, a, "")
