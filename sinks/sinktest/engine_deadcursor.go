@@ -162,7 +162,7 @@ func testDeadCursorWaits(tr *trial) {
 }
 
 func testDeadCursorDeliver(tr *trial) {
-	const count = 600
+	const count = 300
 	tr.bury(count)
 	recorder := new(notificationstest.Recorder)
 	dst := notificationstest.NewFaulty(recorder, notificationstest.Reject(func(e *notifications.Event) bool {

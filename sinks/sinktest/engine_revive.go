@@ -127,7 +127,7 @@ func testReviveGone(tr *trial) {
 	c := tr.cursor("c", nil)
 	tr.push(0, 1)
 	tr.settle(c, sinks.DeadLettered, tr.claim(c, 1)...)
-	for n := 1; n < 250; n++ {
+	for n := 1; n < 150; n++ {
 		tr.eventually(func() bool {
 			return tr.engine.Write(tr.Context(), notificationstest.Pushes(n, 1, "team/a")) == nil
 		}, "room although everything is settled")
@@ -141,7 +141,7 @@ func testReviveGone(tr *trial) {
 }
 
 func testReviveReopen(tr *trial) {
-	const many = 2*sinks.ProgressBlock + 100
+	const many = sinks.ProgressBlock + 100
 	c := tr.cursor("c", nil)
 	for n := 0; n < many; n += many / 4 {
 		tr.push(n, many/4)
