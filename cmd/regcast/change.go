@@ -2,17 +2,13 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
-	"github.com/regcast/regcast/cmd/internal/client"
 )
 
 // A change is the part of a command that changes many things: it says how many and asks
@@ -70,43 +66,6 @@ func (c change) run(cmd *cobra.Command, verb, what string, do func(dryRun bool) 
 	}
 	out, err = do(false)
 	return out, err == nil, err
-}
-
-// jobEvery is how often a job is asked how far it is.
-const jobEvery = time.Second
-
-// waitJob shows how far a job is until it has ended, which it does after a restart of the
-// dispatcher, too. Its error says how, unless it is done.
-func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) (admin.Job, error) {
-	bar := newProgress(w, int(job.Total), visible(job.ID))
-	defer bar.finish()
-	shown := uint64(0)
-	for {
-		bar.add(int(job.Done - min(shown, job.Done)))
-		shown = max(shown, job.Done)
-		if job.State != admin.JobRunning {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return job, ctx.Err()
-		case <-time.After(jobEvery):
-		}
-		now, err := c.Job(ctx, job.ID)
-		if err = awaitServer(ctx, c, err, w); err != nil {
-			return job, err
-		}
-		if now.ID != "" { // else the dispatcher was away, and is asked again
-			job = now
-		}
-	}
-	switch job.State {
-	case admin.JobDone:
-		return job, nil
-	case admin.JobCanceled:
-		return job, fmt.Errorf("%s was canceled after %d of %d event(s)", job.ID, job.Done, job.Total)
-	}
-	return job, fmt.Errorf("%s failed: %s", job.ID, job.Error)
 }
 
 // printOutcome prints what a change of what came to: done is what was done to them. made

@@ -166,9 +166,7 @@ func writeExplained(w io.Writer, list []app.Explanation) error {
 			out[i].Request = &explainedRequest{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body}
 		}
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return writeJSON(w, out)
 }
 
 // fate says in a few words what becomes of an event at an endpoint.
@@ -201,13 +199,4 @@ func printRequest(w io.Writer, r *endpoints.Preview) error {
 }
 
 // what names what an event happened to, as people write it.
-func what(e *notifications.Event) string {
-	switch {
-	case e.Tag != "":
-		return e.Repository + ":" + e.Tag
-	case e.Digest != "":
-		return e.Repository + "@" + string(e.Digest)
-	default:
-		return e.Repository
-	}
-}
+func what(e *notifications.Event) string { return named(e.Repository, e.Tag, string(e.Digest)) }

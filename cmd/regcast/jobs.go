@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/regcast/regcast/cmd/internal/admin"
 	"github.com/regcast/regcast/cmd/internal/client"
 )
 
@@ -78,4 +82,41 @@ cancel a job that has ended is no error.`,
 	addServerFlags(cmd, &s)
 	addJSONFlag(cmd, &asJSON, "the job as one JSON object")
 	return cmd
+}
+
+// jobEvery is how often a job is asked how far it is.
+const jobEvery = time.Second
+
+// waitJob shows how far a job is until it has ended, which it does after a restart of the
+// dispatcher, too. Its error says how, unless it is done.
+func waitJob(ctx context.Context, c *client.Client, job admin.Job, w io.Writer) (admin.Job, error) {
+	bar := newProgress(w, int(job.Total), visible(job.ID))
+	defer bar.finish()
+	shown := uint64(0)
+	for {
+		bar.add(int(job.Done - min(shown, job.Done)))
+		shown = max(shown, job.Done)
+		if job.State != admin.JobRunning {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return job, ctx.Err()
+		case <-time.After(jobEvery):
+		}
+		now, err := c.Job(ctx, job.ID)
+		if err = awaitServer(ctx, c, err, w); err != nil {
+			return job, err
+		}
+		if now.ID != "" { // else the dispatcher was away, and is asked again
+			job = now
+		}
+	}
+	switch job.State {
+	case admin.JobDone:
+		return job, nil
+	case admin.JobCanceled:
+		return job, fmt.Errorf("%s was canceled after %d of %d event(s)", job.ID, job.Done, job.Total)
+	}
+	return job, fmt.Errorf("%s failed: %s", job.ID, job.Error)
 }

@@ -3,14 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -134,26 +132,26 @@ type verified struct {
 
 func printReport(w io.Writer, r *journal.Report, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(verified{
+		return writeJSON(w, verified{
 			OK: r.OK(), Events: r.Events, First: r.First, Last: r.Last, Trimmed: r.Trimmed, DeadLetters: r.DeadCount,
 			Chunks: r.Chunks, LastHash: hex.EncodeToString(r.Hash), Problems: append([]string{}, r.Problems...),
 		})
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "events\t%d\n", r.Events)
+	t := newTable(w)
+	t.row("events", r.Events)
 	if r.Events > 0 {
-		fmt.Fprintf(table, "sequences\t%d to %d\n", r.First, r.Last)
+		t.row("sequences", fmt.Sprintf("%d to %d", r.First, r.Last))
 	}
 	if r.Trimmed > 0 {
-		fmt.Fprintf(table, "trimmed\tup to %d\n", r.Trimmed)
+		t.row("trimmed", fmt.Sprintf("up to %d", r.Trimmed))
 	}
-	fmt.Fprintf(table, "dead letters\t%d\n", r.DeadCount)
-	fmt.Fprintf(table, "chunks\t%d\n", r.Chunks)
-	fmt.Fprintf(table, "last hash\t%x\n", r.Hash)
+	t.row("dead letters", r.DeadCount)
+	t.row("chunks", r.Chunks)
+	t.row("last hash", hex.EncodeToString(r.Hash))
 	for _, problem := range r.Problems {
-		fmt.Fprintf(table, "problem\t%s\n", problem)
+		t.row("problem", problem)
 	}
-	return table.Flush()
+	return t.flush()
 }
 
 func newJournalExportCommand() *cobra.Command {

@@ -126,7 +126,7 @@ func printQuarantined(w io.Writer, b *admin.Quarantined) error {
 }
 
 func newQuarantineRetryCommand() *cobra.Command {
-	return newQuarantineChangeCommand("retry", "Read it again, and store the events in it",
+	return newQuarantineChangeCommand("retry", "read", "Read it again, and store the events in it",
 		`retry reads again what the flags select: after an upgrade, or after a limit of [intake] was
 raised. What can be read now is stored as events, which are delivered, and leaves the
 quarantine; the rest stays.`,
@@ -136,25 +136,21 @@ quarantine; the rest stays.`,
 }
 
 func newQuarantineDropCommand() *cobra.Command {
-	return newQuarantineChangeCommand("drop", "Forget it",
+	return newQuarantineChangeCommand("drop", "dropped", "Forget it",
 		`drop forgets what the flags select, for good.`,
 		`  regcast quarantine drop --id 4,5
   regcast quarantine drop --all --yes`,
 		(*client.Client).DropQuarantined)
 }
 
-// newQuarantineChangeCommand builds a command that does something, by its name, to what is
-// in quarantine.
-func newQuarantineChangeCommand(name, short, long, example string, do func(*client.Client, context.Context, admin.QuarantineRequest) (admin.Outcome, error)) *cobra.Command {
+// newQuarantineChangeCommand builds a command that does something, which is in its name and
+// in done, to what is in quarantine.
+func newQuarantineChangeCommand(name, done, short, long, example string, do func(*client.Client, context.Context, admin.QuarantineRequest) (admin.Outcome, error)) *cobra.Command {
 	var s server
 	var req admin.QuarantineRequest
 	var ch change
 	var asJSON bool
 	const what = "quarantined item(s)"
-	verb, done := "drop", "dropped"
-	if name == "retry" {
-		verb, done = "retry", "read"
-	}
 	cmd := &cobra.Command{
 		Use:     name,
 		Short:   short,
@@ -166,7 +162,7 @@ func newQuarantineChangeCommand(name, short, long, example string, do func(*clie
 				return err
 			}
 			return s.ask(cmd.Context(), func(c *client.Client) error {
-				out, made, err := ch.run(cmd, verb, what, func(dryRun bool) (admin.Outcome, error) {
+				out, made, err := ch.run(cmd, name, what, func(dryRun bool) (admin.Outcome, error) {
 					req.DryRun = dryRun
 					return do(c, cmd.Context(), req)
 				})

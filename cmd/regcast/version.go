@@ -1,12 +1,9 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -60,7 +57,7 @@ func newVersionCommand() *cobra.Command {
 
 func (b build) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(b)
+		return writeJSON(w, b)
 	}
 	commit := b.Commit
 	if commit == "" {
@@ -69,7 +66,10 @@ func (b build) print(w io.Writer, asJSON bool) error {
 	if b.Modified {
 		commit += " (modified)"
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "version\t%s\ncommit\t%s\ngo\t%s\nplatform\t%s\n", b.Version, commit, b.Go, b.Platform)
-	return table.Flush()
+	t := newTable(w)
+	t.row("version", b.Version)
+	t.row("commit", commit)
+	t.row("go", b.Go)
+	t.row("platform", b.Platform)
+	return t.flush()
 }
