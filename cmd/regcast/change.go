@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,14 +42,37 @@ func (c change) confirm(cmd *cobra.Command, deed string) error {
 		return usagef("about to %s, but stdin is no terminal to ask on: add --yes to go on, or --dry-run to look", deed)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "About to %s. Go on? [y/N] ", deed)
-	switch answer, err := bufio.NewReader(in).ReadString('\n'); {
-	case strings.EqualFold(strings.TrimSpace(answer), "y"), strings.EqualFold(strings.TrimSpace(answer), "yes"):
-		return nil
-	case err != nil:
+	line, err := readLine(cmd.Context(), in)
+	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr())
-		return usagef("no answer: add --yes to go on, or --dry-run to look")
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
 	}
 	return errors.New("not confirmed, nothing was changed")
+}
+
+// readLine reads a line that a person types, and gives up when ctx ends. Reading cannot be
+// broken off: its goroutine ends with the process then.
+func readLine(ctx context.Context, in io.Reader) (string, error) {
+	lines := make(chan string, 1)
+	go func() {
+		defer close(lines)
+		if line, err := bufio.NewReader(in).ReadString('\n'); err == nil {
+			lines <- line
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case line, ok := <-lines:
+		if !ok {
+			return "", usagef("no answer: add --yes to go on, or --dry-run to look")
+		}
+		return line, nil
+	}
 }
 
 // run does a change: do, which only counts if it is told so. verb is what is done, what
