@@ -164,7 +164,8 @@ func TestBadConsumers(t *testing.T) {
 
 			want := fmt.Sprintf(`regcast_endpoint_state{endpoint="bad",state=%q} 1`, test.state)
 			metrics := scrapeUntil(t, a, func(metrics string) bool {
-				return strings.Contains(metrics, want) && (!test.accepts || settled(metrics, "bad")["pending"] == 0)
+				return strings.Contains(metrics, want) && settled(metrics, "other")["pending"] == 0 &&
+					(!test.accepts || settled(metrics, "bad")["pending"] == 0)
 			})
 			for _, name := range []string{"bad", "healthy", "other"} {
 				checkIdentity(t, metrics, name, len(sent))

@@ -31,7 +31,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Fatalf("%d dead letters, want 4", len(letters))
 	}
 	d := must(c.DeadLetter(t.Context(), letters[1].ID))(t)
-	if d.Endpoint != "one" || d.Reason != "rejected" || d.Repository != "team/b" || d.Status != 422 ||
+	if d.Endpoint != "one" || d.Reason != "rejected" || d.Repository != letters[1].Repository || d.Status != 422 ||
 		d.Attempts != 1 || d.Count != 1 || len(d.Raw) == 0 || d.Buried.IsZero() {
 		t.Errorf("%+v, want what there is to know of it", d)
 	}
