@@ -159,7 +159,10 @@ func (js *jobs) make(ctx context.Context, record jobRecord) (*job, error) {
 	}
 	js.last++
 	js.all[record.ID] = j
-	return j, js.prune(ctx)
+	if err := js.prune(ctx); err != nil {
+		j.flow.logger.Error("making room for jobs; the next one tries again", "error", err)
+	}
+	return j, nil
 }
 
 func (j *job) running() bool {

@@ -124,3 +124,29 @@ func TestReplayDeadInVain(t *testing.T) {
 		t.Errorf("%d dead letters are left, want 2", len(left))
 	}
 }
+
+// What a replay cannot deliver is a dead letter of its endpoint, beside those of before.
+func TestDeadLettersOfJobs(t *testing.T) {
+	_, c, r := rejects(t, 2)
+	out := must(c.Replay(t.Context(), admin.ReplayRequest{Endpoint: "one", All: true}))(t)
+	if j := finished(t, c, out.Job.ID); j.State != admin.JobDone || j.Done != 2 || j.Delivered != 0 || j.Dead != 2 {
+		t.Errorf("%+v, want two given up on", j)
+	}
+	mine := admin.DeadSelection{Endpoint: "one"}
+	if all := must(c.DeadLetters(t.Context(), admin.DeadQuery{DeadSelection: mine, Limit: 10}))(t); len(all) != 4 || all[3].Endpoint != "one" {
+		t.Fatalf("%+v, want four dead letters of the endpoint", all)
+	}
+	r.answer(http.StatusOK)
+	out = must(c.ReplayDead(t.Context(), admin.DeadRequest{DeadSelection: mine}))(t)
+	if out.Count != 4 || out.Done != 2 || out.Job == nil {
+		t.Fatalf("%+v, want two pending again and a job for the others", out)
+	}
+	if j := finished(t, c, out.Job.ID); j.Kind != "dead" || j.Delivered != 2 {
+		t.Errorf("%+v, want two delivered", j)
+	}
+	r.wait(t, 4)
+	eventually(t, "all is settled", func() bool { return status(t, c, "one").Delivered == 2 })
+	if left := must(c.DeadLetters(t.Context(), admin.DeadQuery{Limit: 10}))(t); len(left) != 0 {
+		t.Errorf("%+v are left", left)
+	}
+}
