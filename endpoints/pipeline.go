@@ -17,7 +17,9 @@ import (
 // one sink. Write returns as soon as the events are in the queue; they are in memory
 // only and are lost with the process. They are delivered one batch after the other, in
 // the order of their Writes, and retried until the endpoint accepts them. What it
-// refuses for good is counted, logged and given up.
+// refuses for good is counted, logged and given up; so is what it answers with 410 or
+// "webhook-delivery: disable", since there is no engine to keep it until somebody enables
+// the endpoint again.
 //
 // It is safe for concurrent use. Who made it calls Shutdown.
 type Pipeline struct {
@@ -25,8 +27,7 @@ type Pipeline struct {
 	queue    *sinks.Queue
 	retrier  *sinks.Retrier
 	endpoint *Endpoint
-	offered  atomic.Uint64 // events written, before the filter
-	passed   atomic.Uint64 // and behind it
+	filtered atomic.Uint64 // events that nobody wants
 	failing  atomic.Bool   // the last attempt failed
 
 	mu   sync.Mutex
@@ -52,7 +53,7 @@ func New(name, rawURL string, opts *Options) (*Pipeline, error) {
 	queue := o.Queue
 	queue.MaxBatch = cmp.Or(queue.MaxBatch, o.Batch.MaxEvents)
 	p.queue = sinks.NewQueue(p.retrier, &queue)
-	p.filter = sinks.NewFilter(sinkFunc(p.enqueue), o.Match)
+	p.filter = sinks.NewFilter(p.queue, o.Match)
 	e.meter.observeState(p.state)
 	e.meter.observeStanding(p.standing)
 	return p, nil
@@ -61,8 +62,17 @@ func New(name, rawURL string, opts *Options) (*Pipeline, error) {
 // Write puts the events of batch that match into the queue.
 // Errors: those of [sinks.Queue.Write].
 func (p *Pipeline) Write(ctx context.Context, batch []*notifications.Event) error {
-	p.offered.Add(uint64(len(batch)))
-	return p.filter.Write(ctx, batch)
+	if err := p.filter.Write(ctx, batch); err != nil {
+		return err
+	}
+	if m := p.endpoint.opts.Match; m != nil {
+		for _, e := range batch {
+			if !m.Match(e) {
+				p.filtered.Add(1)
+			}
+		}
+	}
+	return nil
 }
 
 // Wants tells whether the matcher may select e.
@@ -77,11 +87,6 @@ func (p *Pipeline) Stats() sinks.QueueStats { return p.queue.Stats() }
 // Errors: those of [sinks.Queue.Shutdown] and [Endpoint.Shutdown].
 func (p *Pipeline) Shutdown(ctx context.Context) error {
 	return errors.Join(p.queue.Shutdown(ctx), p.endpoint.Shutdown(ctx))
-}
-
-func (p *Pipeline) enqueue(ctx context.Context, batch []*notifications.Event) error {
-	p.passed.Add(uint64(len(batch)))
-	return p.queue.Write(ctx, batch)
 }
 
 func (p *Pipeline) attempt(ctx context.Context, batch []*notifications.Event) error {
@@ -131,8 +136,7 @@ func (p *Pipeline) standing() standing {
 	q := p.queue.Stats()
 	s := standing{dead: dead}
 	s.Pending = uint64(q.Pending)
-	passed := p.passed.Load() // before offered, which is never less
-	s.Totals[sinks.Filtered] = p.offered.Load() - passed
+	s.Totals[sinks.Filtered] = p.filtered.Load()
 	s.Totals[sinks.DeadLettered] = total
 	s.Totals[sinks.Delivered] = max(q.Delivered, total) - total
 	s.Totals[sinks.Dropped] = q.Dropped + q.Failed
