@@ -146,7 +146,8 @@ func newDeadReplayCommand() *cobra.Command {
 		Short: "Deliver dead letters again",
 		Long: `replay delivers the dead letters that the flags select to their endpoints again, with the
 same ids. What is accepted is a dead letter no more; what is given up on again stays or
-becomes one. With --rate a job does it slowly; without, they become pending at once.
+becomes one. Without --rate they become pending at once, as far as they can; else a job does
+it, one for each endpoint, of which --wait waits for the first.
 
 ` + changeHelp,
 		Example: `  regcast dead replay --id 17

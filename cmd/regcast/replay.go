@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -84,32 +85,41 @@ func checkRate(rate float64) error {
 }
 
 // replayed prints what a replay of what came to, and waits for the job that does it;
-// again is what was done to them where none does.
+// again is what was done to those that need no job.
 func replayed(cmd *cobra.Command, c *client.Client, out admin.Outcome, made, wait, asJSON bool, what, again string) error {
 	if !made || out.Job == nil {
 		return printOutcome(cmd, out, made, asJSON, what, again)
 	}
-	w := cmd.OutOrStdout()
-	if !wait {
-		if asJSON {
-			return writeJSON(w, out)
-		}
-		_, err := fmt.Fprintf(w, "%s replays %d %s to %s; regcast jobs shows how far it is\n",
-			visible(out.Job.ID), out.Count, what, visible(out.Job.Endpoint))
-		return err
-	}
-	if !asJSON {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s replays %d %s to %s; it goes on when this command is interrupted\n",
-			visible(out.Job.ID), out.Count, what, visible(out.Job.Endpoint))
+	switch {
+	case wait && asJSON:
+	case wait:
+		printBegun(cmd.ErrOrStderr(), out, what, again)
+	case asJSON:
+		return writeJSON(cmd.OutOrStdout(), out)
+	default:
+		return printBegun(cmd.OutOrStdout(), out, what, again)
 	}
 	job, err := waitJob(cmd.Context(), c, *out.Job, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
-	out.Job, out.Done = &job, job.Done
 	if asJSON {
-		return writeJSON(w, out)
+		out.Job = &job
+		return writeJSON(cmd.OutOrStdout(), out)
 	}
-	_, err = fmt.Fprintf(w, "%s is done: %d event(s), %d delivered, %d given up on\n", visible(job.ID), job.Done, job.Delivered, job.Dead)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is done: %d event(s), %d delivered, %d given up on\n", visible(job.ID), job.Done, job.Delivered, job.Dead)
+	return err
+}
+
+// printBegun prints what a replay has done at once, and what jobs do.
+func printBegun(w io.Writer, out admin.Outcome, what, again string) error {
+	if out.Done > 0 {
+		fmt.Fprintf(w, "%d %s %s\n", out.Done, what, again)
+	}
+	job := out.Job
+	_, err := fmt.Fprintf(w, "%s replays %d %s to %s; regcast jobs shows how far it is\n", visible(job.ID), job.Total, what, visible(job.Endpoint))
+	if begun := out.Done + job.Total; begun < out.Count {
+		_, err = fmt.Fprintf(w, "other jobs replay the other %d\n", out.Count-begun)
+	}
 	return err
 }
