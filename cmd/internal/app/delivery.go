@@ -132,19 +132,20 @@ func (d *delivery) stop(ctx context.Context) error {
 	return errors.Join(append(errs, d.endpoint.Shutdown(ctx))...)
 }
 
-// swap puts ep, made from c, in the place of the endpoint, whose flows have ended. What
-// is known of the old one and what was set goes on, but for a hold: the change may be
-// what ends it.
-func (d *delivery) swap(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) error {
+// swap puts ep, made from c, in the place of the endpoint, whose flows have ended, and
+// returns that one. What is known of it and what was set goes on, but for a hold: the
+// change may be what ends it.
+func (d *delivery) swap(c *config.Endpoint, ep *endpoints.Endpoint) (old *endpoints.Endpoint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before, old := d.config, d.endpoint
+	before := d.config
+	old = d.endpoint
 	s := old.Snapshot()
 	s.Found, s.Probes, s.Storm, s.Failing = endpoints.State{Name: endpoints.StateOK}, 0, time.Time{}, endpoints.Failing{}
 	ep.Restore(s)
 	followFile(ep, before.Disabled, c.Disabled)
 	d.config, d.endpoint = c, ep
-	return old.Shutdown(ctx)
+	return old
 }
 
 // current returns the endpoint of the moment and its configuration.

@@ -159,7 +159,7 @@ func (a *App) list(name string, d *delivery) {
 func (a *App) replace(ctx context.Context, d *delivery, c *config.Endpoint, ep *endpoints.Endpoint, drain time.Duration) {
 	err := d.halt(ctx)
 	again := c.Required != d.config.Required
-	err = errors.Join(err, d.swap(ctx, c, ep))
+	err = errors.Join(err, d.swap(c, ep).Shutdown(ctx))
 	d.live.claim = a.claim(c)
 	if again {
 		if err = errors.Join(err, d.live.letGo()); err == nil {
