@@ -1,8 +1,10 @@
 // Command regcast dispatches the events of container registries: it receives them over
 // HTTP, keeps them on disk and delivers them to webhooks.
 //
-// Each subcommand is in the file of its name, built by its newXCommand. Exit codes: 0
-// done, 1 failed, 2 bad usage or bad configuration.
+// Each subcommand is in the file of its name, built by its newXCommand; those that steer an
+// endpoint are together in control.go. What the operating commands share is in server.go,
+// selection.go, change.go and listing.go. Exit codes: 0 done, 1 failed, 2 bad usage or bad
+// configuration.
 package main
 
 import (

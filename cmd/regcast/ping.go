@@ -24,7 +24,8 @@ func newPingCommand() *cobra.Command {
 		Short:   "Send an endpoint a test event and print the answer",
 		Long: `ping sends an event with the action "ping" and the header "Regcast-Test: true" to an
 endpoint, whatever its filter and its state say, and prints the answer. The event is
-stored nowhere and counted nowhere.
+stored nowhere and counted nowhere, but an endpoint that is held and accepts it is tried
+again at once.
 
 The dispatcher sends it, from where it runs; with --config this command does, as that
 file says, and no dispatcher is needed. It ends with 1 unless the endpoint accepts.`,
