@@ -51,21 +51,21 @@ func pushed() (reference.Named, *schema2.DeserializedManifest, error) {
 	return repo, m, err
 }
 
-func bridge(of figureOf) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func bridge(of figureOf) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		repo, manifest, err := pushed()
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		urls, err := notifications.ParseBaseURL("https://registry.example")
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		queue := sinks.NewQueue(nowhere{}, &sinks.QueueOptions{Capacity: 100_000})
 		defer func() { _ = queue.Shutdown(ctx) }()
 		b := notifications.NewBridge(sinks.NewBroadcaster(queue), notifications.SourceRecord{Addr: "node:5000"},
 			&notifications.BridgeOptions{URLs: urls})
-		return of(testing.Benchmark(func(t *testing.B) {
+		return result{value: of(testing.Benchmark(func(t *testing.B) {
 			t.ReportAllocs()
 			for t.Loop() {
 				listener := b.For(notifications.ActorRecord{Name: "ci"}, notifications.RequestRecord{ID: "1", Method: "PUT"})
@@ -73,7 +73,7 @@ func bridge(of figureOf) func(context.Context) (float64, error) {
 					t.Fatal(err)
 				}
 			}
-		})), nil
+		}))}, nil
 	}
 }
 
@@ -84,19 +84,19 @@ func (nowhere) Write(context.Context, []*notifications.Event) error { return nil
 
 // distributionBridge makes the bridge of distribution's app for each request, over a
 // broadcaster and a queue whose other end is as free of charge as ours.
-func distributionBridge(of figureOf) func(context.Context) (float64, error) {
-	return func(context.Context) (float64, error) {
+func distributionBridge(of figureOf) func(context.Context) (result, error) {
+	return func(context.Context) (result, error) {
 		repo, manifest, err := pushed()
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		urls, err := v2.NewURLBuilderFromString("https://registry.example", false)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		broadcaster := devents.NewBroadcaster(devents.NewQueue(emptiness{}))
 		defer broadcaster.Close()
-		return of(testing.Benchmark(func(t *testing.B) {
+		return result{value: of(testing.Benchmark(func(t *testing.B) {
 			t.ReportAllocs()
 			for t.Loop() {
 				b := dnotifications.NewBridge(urls, dnotifications.SourceRecord{Addr: "node:5000"},
@@ -105,7 +105,7 @@ func distributionBridge(of figureOf) func(context.Context) (float64, error) {
 					t.Fatal(err)
 				}
 			}
-		})), nil
+		}))}, nil
 	}
 }
 

@@ -28,16 +28,16 @@ func deliveryRows() []row {
 
 // deliver writes n events to an engine and measures until fan endpoints have received
 // them all, in posts of perPost, ordered per repository.
-func deliver(open engineMaker, n, perPost, fan int) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func deliver(open engineMaker, n, perPost, fan int) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		engine, discard, err := open()
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer discard()
 		to, err := receive(perPost, n*fan)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer to.stop()
 
@@ -52,20 +52,20 @@ func deliver(open engineMaker, n, perPost, fan int) func(context.Context) (float
 		for i := range fan {
 			done, err := startEndpoint(ctx, engine, fmt.Sprint("bench-", i), to.url, perPost)
 			if err != nil {
-				return 0, err
+				return result{}, err
 			}
 			delivering = append(delivering, done)
 		}
 
 		batch := events(n)
-		start := time.Now()
+		watch := startWatch()
 		if err := write(ctx, engine, batch); err != nil {
-			return 0, err
+			return result{}, err
 		}
 		if err := to.wait(ctx); err != nil {
-			return 0, err
+			return result{}, err
 		}
-		return perSecond(n*fan, start), nil
+		return watch.per(n * fan), nil
 	}
 }
 
@@ -110,11 +110,11 @@ func linger(perPost int) time.Duration {
 
 // distributionEndpoint measures distribution's own endpoint, from its bridge's event to
 // the same receiver.
-func distributionEndpoint(ctx context.Context) (float64, error) {
+func distributionEndpoint(ctx context.Context) (result, error) {
 	const n = 6_000
 	to, err := receive(1, n)
 	if err != nil {
-		return 0, err
+		return result{}, err
 	}
 	defer to.stop()
 	endpoint := dnotifications.NewEndpoint(fmt.Sprint("bench-", time.Now().UnixNano()), to.url,
@@ -122,18 +122,18 @@ func distributionEndpoint(ctx context.Context) (float64, error) {
 	broadcaster := devents.NewBroadcaster(endpoint)
 	batch, err := distributionEvents(n)
 	if err != nil {
-		return 0, err
+		return result{}, err
 	}
-	start := time.Now()
+	watch := startWatch()
 	for _, e := range batch {
 		if err := broadcaster.Write(e); err != nil {
-			return 0, err
+			return result{}, err
 		}
 	}
 	if err := to.wait(ctx); err != nil {
-		return 0, err
+		return result{}, err
 	}
-	return perSecond(n, start), broadcaster.Close()
+	return watch.per(n), broadcaster.Close()
 }
 
 // distributionEvents are the same events as distribution's own type.

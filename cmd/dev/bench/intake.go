@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/regcast/regcast/notifications/intake"
 )
@@ -22,34 +21,34 @@ func intakeRows() []row {
 }
 
 // takeIn measures our intake over a journal that nobody reads.
-func takeIn(n, clients int, fresh bool) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func takeIn(n, clients int, fresh bool) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		engine, discard, err := journalEngine()
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer discard()
 		return posted(ctx, intake.NewHandler(engine, nil), n, clients, fresh)
 	}
 }
 
-func posted(ctx context.Context, h http.Handler, n, clients int, fresh bool) (float64, error) {
+func posted(ctx context.Context, h http.Handler, n, clients int, fresh bool) (result, error) {
 	s, err := serve(h)
 	if err != nil {
-		return 0, err
+		return result{}, err
 	}
 	defer s.stop()
 	all := bodies(n, 1)
-	start := time.Now()
+	watch := startWatch()
 	if err := post(ctx, s.url, all, clients, fresh); err != nil {
-		return 0, err
+		return result{}, err
 	}
-	return perSecond(n, start), nil
+	return watch.per(n), nil
 }
 
 // bare measures a handler that reads the body, hands it to w and answers 202.
-func bare(n, clients int, fresh bool, w io.Writer) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) { return posted(ctx, bareHandler(w), n, clients, fresh) }
+func bare(n, clients int, fresh bool, w io.Writer) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) { return posted(ctx, bareHandler(w), n, clients, fresh) }
 }
 
 func bareHandler(w io.Writer) http.Handler {
@@ -72,11 +71,11 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // bareFile measures the same handler over a file that is synced after every write: what
 // the disk allows.
-func bareFile(n int) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func bareFile(n int) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		file, err := os.CreateTemp("", "regcast-bench-")
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer os.Remove(file.Name())
 		defer file.Close()

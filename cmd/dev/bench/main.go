@@ -1,6 +1,8 @@
 // Command bench measures what regcast promises of its speed, each row against a peer or
 // a limit in the same run on the same machine, and prints the table of the README.
-// Absolute figures are the machine's; only the ratios mean something.
+// Absolute figures are the machine's; only the ratios mean something. The last columns
+// compare the CPU time of one event on both sides, with its sender and its receiver: that
+// ratio holds on a busy machine, too.
 //
 //	go run ./cmd/dev bench [-run REGEXP] [-rounds N] [-cpuprofile FILE]
 //
@@ -10,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -40,8 +43,8 @@ type row struct {
 	unit    string  // of both figures
 	reach   float64 // the budget for ours/peer
 	less    bool    // the ratio must stay below reach, not above
-	ours    func(context.Context) (float64, error)
-	peer    func(context.Context) (float64, error)
+	ours    func(context.Context) (result, error)
+	peer    func(context.Context) (result, error)
 	rounds  int // 0: as asked for; 1 for what is slow and steady
 }
 
@@ -79,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 
 	fmt.Printf("%s, %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tours\tagainst\tpeer\tunit\tratio\tbudget\t")
+	fmt.Fprintln(table, "what\tours\tagainst\tpeer\tunit\tratio\tbudget\t\tµs CPU\tpeer\tratio\t")
 	missed := false
 	for _, r := range rows() {
 		if !only.MatchString(r.name) {
@@ -94,7 +97,7 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		ratio := ours / peer
+		ratio := ours.value / peer.value
 		verdict, sign := "ok", "≥"
 		if r.less {
 			sign = "≤"
@@ -102,8 +105,8 @@ func run(ctx context.Context, args []string) error {
 		if r.less && ratio > r.reach || !r.less && ratio < r.reach {
 			verdict, missed = "MISSED", true
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%.2f\t%s %g\t%s\n",
-			r.name, figure(ours), r.against, figure(peer), r.unit, ratio, sign, r.reach, verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%.2f\t%s %g\t%s\t%s\n",
+			r.name, figure(ours.value), r.against, figure(peer.value), r.unit, ratio, sign, r.reach, verdict, costs(ours, peer))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -114,15 +117,25 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// measure runs both sides in turn and returns the median of each.
-func (r *row) measure(ctx context.Context, rounds int) (ours, peer float64, err error) {
-	var all [2][]float64
+// costs are the columns that compare the CPU time of one unit: how often ours goes into
+// the peer's.
+func costs(ours, peer result) string {
+	if ours.cpu == 0 || peer.cpu == 0 {
+		return "\t\t"
+	}
+	us := func(r result) float64 { return float64(r.cpu) / float64(time.Microsecond) }
+	return fmt.Sprintf("%.1f\t%.1f\t%.2f", us(ours), us(peer), us(peer)/us(ours))
+}
+
+// measure runs both sides in turn and returns the medians of each.
+func (r *row) measure(ctx context.Context, rounds int) (ours, peer result, err error) {
+	var all [2][]result
 	for range rounds {
-		for side, run := range []func(context.Context) (float64, error){r.ours, r.peer} {
+		for side, run := range []func(context.Context) (result, error){r.ours, r.peer} {
 			runtime.GC()
 			v, err := run(ctx)
 			if err != nil {
-				return 0, 0, err
+				return result{}, result{}, err
 			}
 			all[side] = append(all[side], v)
 		}
@@ -130,9 +143,16 @@ func (r *row) measure(ctx context.Context, rounds int) (ours, peer float64, err 
 	return median(all[0]), median(all[1]), nil
 }
 
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+// median takes the median of the values and that of the costs.
+func median(of []result) result {
+	middle := func(less func(a, b result) int) result {
+		slices.SortFunc(of, less)
+		return of[len(of)/2]
+	}
+	return result{
+		value: middle(func(a, b result) int { return cmp.Compare(a.value, b.value) }).value,
+		cpu:   middle(func(a, b result) int { return cmp.Compare(a.cpu, b.cpu) }).cpu,
+	}
 }
 
 // figure prints v with three significant digits or so.
@@ -147,9 +167,4 @@ func figure(v float64) string {
 	default:
 		return fmt.Sprintf("%.3g", v)
 	}
-}
-
-// perSecond is how many of n there were in each second since start.
-func perSecond(n int, start time.Time) float64 {
-	return float64(n) / time.Since(start).Seconds()
 }

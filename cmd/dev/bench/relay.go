@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/intake"
@@ -24,34 +23,34 @@ func relayRows() []row {
 
 const relayClients = 32
 
-func relay(n, size int) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func relay(n, size int) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		engine, discard, err := journalEngine()
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer discard()
 		to, err := receive(size, n)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer to.stop()
 		ctx, cancel := context.WithCancel(ctx)
 		done, err := startEndpoint(ctx, engine, "bench", to.url, size)
 		if err != nil {
 			cancel()
-			return 0, err
+			return result{}, err
 		}
 		defer func() { cancel(); <-done }()
 		return relayed(ctx, intake.NewHandler(engine, nil), to, n, size)
 	}
 }
 
-func bareRelay(n, size int) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func bareRelay(n, size int) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		to, err := receive(size, n)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer to.stop()
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: relayClients}}
@@ -75,19 +74,19 @@ func bareRelay(n, size int) func(context.Context) (float64, error) {
 }
 
 // relayed posts n events, size at a time, to h and measures until to has them all.
-func relayed(ctx context.Context, h http.Handler, to *receiver, n, size int) (float64, error) {
+func relayed(ctx context.Context, h http.Handler, to *receiver, n, size int) (result, error) {
 	s, err := serve(h)
 	if err != nil {
-		return 0, err
+		return result{}, err
 	}
 	defer s.stop()
 	all := bodies(n/size, size)
-	start := time.Now()
+	watch := startWatch()
 	if err := post(ctx, s.url, all, relayClients, false); err != nil {
-		return 0, err
+		return result{}, err
 	}
 	if err := to.wait(ctx); err != nil {
-		return 0, err
+		return result{}, err
 	}
-	return perSecond(n, start), nil
+	return watch.per(n), nil
 }

@@ -25,15 +25,15 @@ func scaleRows() []row {
 		{name: "1 million events behind a dead endpoint", against: "an empty backlog + 64 MiB", unit: "MiB resident", reach: 1, less: true,
 			ours: resident(1_000_000, 0), peer: resident(0, 64), rounds: 1},
 		{name: "first delivery after a start, 2 million stored", against: "1 second", unit: "s", reach: 1, less: true,
-			ours: firstDelivery(2_000_000), peer: func(context.Context) (float64, error) { return 1, nil }, rounds: 1},
+			ours: firstDelivery(2_000_000), peer: func(context.Context) (result, error) { return result{value: 1}, nil }, rounds: 1},
 	}
 }
 
 // deadURL is a port of loopback where nobody listens.
 const deadURL = "http://127.0.0.1:9/"
 
-func deliverBesideDead(n, fan int) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func deliverBesideDead(n, fan int) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		var dead <-chan error
 		defer func() {
@@ -56,27 +56,27 @@ func deliverBesideDead(n, fan int) func(context.Context) (float64, error) {
 
 // resident measures the memory of this process, in MiB, with n events stored behind an
 // endpoint that is dead, plus extra.
-func resident(n int, extra float64) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func resident(n int, extra float64) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		engine, discard, err := journalEngine()
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer discard()
 		ctx, cancel := context.WithCancel(ctx)
 		dead, err := startEndpoint(ctx, engine, "dead", deadURL, 1)
 		if err != nil {
 			cancel()
-			return 0, err
+			return result{}, err
 		}
 		defer func() { cancel(); <-dead }()
 		if err := fill(ctx, engine, n); err != nil {
-			return 0, err
+			return result{}, err
 		}
 		runtime.GC()
 		debug.FreeOSMemory()
 		rss, err := residentMiB()
-		return rss + extra, err
+		return result{value: rss + extra}, err
 	}
 }
 
@@ -106,51 +106,51 @@ func residentMiB() (float64, error) {
 
 // firstDelivery measures the seconds from opening a journal that holds n events, all
 // pending, to the first request of an endpoint.
-func firstDelivery(n int) func(context.Context) (float64, error) {
-	return func(ctx context.Context) (float64, error) {
+func firstDelivery(n int) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
 		dir, err := os.MkdirTemp("", "regcast-bench-")
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer os.RemoveAll(dir)
 		engine, err := journal.Open(dir, nil)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		cursor, err := engine.Cursor(ctx, "bench", nil)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		if err := cursor.Close(); err != nil {
-			return 0, err
+			return result{}, err
 		}
 		if err := fill(ctx, engine, n); err != nil {
-			return 0, err
+			return result{}, err
 		}
 		if err := engine.Shutdown(ctx); err != nil {
-			return 0, err
+			return result{}, err
 		}
 
 		to, err := receive(1, 1)
 		if err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer to.stop()
 		start := time.Now()
 		if engine, err = journal.Open(dir, nil); err != nil {
-			return 0, err
+			return result{}, err
 		}
 		defer func() { _ = engine.Shutdown(context.Background()) }()
 		ctx, cancel := context.WithCancel(ctx)
 		done, err := startEndpoint(ctx, engine, "bench", to.url, 1)
 		if err != nil {
 			cancel()
-			return 0, err
+			return result{}, err
 		}
 		defer func() { cancel(); <-done }()
 		if err := to.wait(ctx); err != nil {
-			return 0, err
+			return result{}, err
 		}
-		return time.Since(start).Seconds(), nil
+		return result{value: time.Since(start).Seconds()}, nil
 	}
 }
