@@ -3,12 +3,15 @@ package journal
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
 const (
-	indexEvery  = 100 * time.Millisecond
-	indexEvents = 512 // in one step, more only for a larger chunk
+	indexLook   = 100 * time.Millisecond
+	indexBusy   = 250 * time.Millisecond // between two steps while events keep coming
+	indexEvents = 1024                   // in one step, more only for a larger chunk
 )
 
 // An entry is what the indexes get of one chunk.
@@ -21,11 +24,13 @@ type entry struct {
 // index builds the indexes from the chunks, beside the appender: it reads and decodes
 // here, and has the appender write a small step between two commits. What it has done
 // is in the same transaction, so that it goes on where it was after a crash. While events
-// keep coming it takes one step at a time; it catches up when they pause.
+// keep coming it takes few steps, and catches up when they pause. The prints of ids are
+// random: a step writes most pages of a small index, so that fewer steps write less.
 func (j *Journal) index() {
-	ticker := time.NewTicker(indexEvery)
+	ticker := time.NewTicker(indexLook)
 	defer ticker.Stop()
 	var seen uint64
+	var last time.Time // when a step was taken
 	var failing complaint
 	for {
 		select {
@@ -36,9 +41,10 @@ func (j *Journal) index() {
 		newest := j.newest.Load()
 		busy := newest != seen
 		seen = newest
-		if j.writer.health() != nil {
+		if j.writer.health() != nil || busy && time.Since(last) < indexBusy {
 			continue
 		}
+		last = time.Now()
 		for more := true; more; more = more && !busy {
 			var err error
 			more, err = j.indexStep()
@@ -76,13 +82,14 @@ func (j *Journal) addEntries(entries []entry) error {
 	return j.outside(func() error {
 		db := j.writer.db
 		err := db.transact(func() error {
+			add := indexRows{repositories: make(map[string][]int64)}
 			for i := range entries {
-				if entries[i].last < j.oldest.Load() {
-					continue
+				if entries[i].last >= j.oldest.Load() {
+					add.addEntry(&entries[i])
 				}
-				if err := addEntry(db, &entries[i]); err != nil {
-					return err
-				}
+			}
+			if err := add.insert(db); err != nil {
+				return err
 			}
 			_, err := db.exec("UPDATE indexed SET last = ?", last)
 			return err
@@ -158,19 +165,74 @@ func (s *span) entry() entry {
 	return e
 }
 
-func addEntry(db *conn, e *entry) error {
+// addEntry adds e's rows to those of the indexes.
+func (x *indexRows) addEntry(e *entry) {
 	for _, id := range e.ids {
-		if _, err := db.exec("INSERT OR IGNORE INTO by_id (print, first) VALUES (?, ?)", id, e.first); err != nil {
-			return err
-		}
+		x.ids = append(x.ids, indexRow{id, int64(e.first)})
 	}
 	for _, name := range e.repositories {
-		if _, err := db.exec("INSERT OR IGNORE INTO repository (name) VALUES (?)", name); err != nil {
+		x.repositories[name] = append(x.repositories[name], int64(e.first))
+	}
+}
+
+// indexRows are what one step adds to the indexes.
+type indexRows struct {
+	ids          []indexRow
+	repositories map[string][]int64 // their chunks
+}
+
+// An indexRow is what is looked up, an id's print or a repository, and chunk.first.
+type indexRow [2]int64
+
+func (x *indexRows) insert(db *conn) error {
+	if err := insertRows(db, "INSERT OR IGNORE INTO by_id (print, first) VALUES ", x.ids); err != nil {
+		return err
+	}
+	var rows []indexRow
+	for name, chunks := range x.repositories {
+		id, err := repositoryID(db, name)
+		if err != nil {
 			return err
 		}
-		if _, err := db.exec("INSERT OR IGNORE INTO by_repository (repository, first) SELECT id, ? FROM repository WHERE name = ?", e.first, name); err != nil {
+		for _, first := range chunks {
+			rows = append(rows, indexRow{id, first})
+		}
+	}
+	return insertRows(db, "INSERT OR IGNORE INTO by_repository (repository, first) VALUES ", rows)
+}
+
+// repositoryID returns the row of a repository, which it makes if there is none.
+func repositoryID(db *conn, name string) (int64, error) {
+	r, ok, err := db.get("SELECT id FROM repository WHERE name = ?", name)
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		return r.int(0), nil
+	}
+	return db.insert("INSERT INTO repository (name) VALUES (?)", name)
+}
+
+// insertRows adds rows with the statement that begins with insert, in the order of the
+// index and many at a time: running a statement takes longer than adding a row.
+func insertRows(db *conn, insert string, rows []indexRow) error {
+	const atOnce = 32
+	slices.SortFunc(rows, func(a, b indexRow) int { return slices.Compare(a[:], b[:]) })
+	one, many := insert+"(?, ?)", insert+"(?, ?)"+strings.Repeat(", (?, ?)", atOnce-1)
+	args := make([]any, 0, 2*atOnce)
+	for len(rows) > 0 {
+		query, n := many, atOnce
+		if len(rows) < atOnce {
+			query, n = one, 1
+		}
+		args = args[:0]
+		for _, row := range rows[:n] {
+			args = append(args, row[0], row[1])
+		}
+		if _, err := db.exec(query, args...); err != nil {
 			return err
 		}
+		rows = rows[n:]
 	}
 	return nil
 }
