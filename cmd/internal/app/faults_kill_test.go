@@ -38,6 +38,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes for seconds")
 	}
+	t.Parallel()
 	t.Run("bisecting", killBisecting)
 	t.Run("replay", killReplay)
 	t.Run("orders", killOrders)
