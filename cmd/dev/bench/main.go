@@ -2,7 +2,7 @@
 // a limit in the same run on the same machine, and prints the table of the README.
 // Absolute figures are the machine's; only the ratios mean something. The last columns
 // compare the CPU time of one event on both sides, with its sender and its receiver: that
-// ratio holds on a busy machine, too.
+// ratio moves much less on a busy machine, by a seventh or so either way.
 //
 //	go run ./cmd/dev bench [-run REGEXP] [-rounds N] [-cpuprofile FILE]
 //

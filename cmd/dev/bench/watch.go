@@ -12,8 +12,8 @@ type result struct {
 }
 
 // A watch measures work on the clock and by what it costs: on a machine that others use,
-// too, the clock tells how much of it was left for us, while the CPU time of an event
-// hardly changes.
+// too, the clock tells how much of it was left for us; the CPU time of an event depends
+// on that far less.
 type watch struct {
 	start time.Time
 	cpu   time.Duration
