@@ -19,9 +19,9 @@ import (
 func scaleRows() []row {
 	return []row{
 		{name: "100 endpoints on one journal", against: "one endpoint", unit: "deliveries/s", reach: 1,
-			ours: deliver(journalEngine, 1_000, 1, 100), peer: deliver(journalEngine, 60_000, 1, 1)},
+			ours: deliver(journalEngine, 3_000, 1, 100), peer: deliver(journalEngine, 60_000, 1, 1)},
 		{name: "100 endpoints, one of them dead", against: "99 alone", unit: "deliveries/s", reach: 0.98,
-			ours: deliverBesideDead(1_000, 99), peer: deliver(journalEngine, 1_000, 1, 99)},
+			ours: deliverBesideDead(3_000, 99), peer: deliver(journalEngine, 3_000, 1, 99)},
 		{name: "1 million events behind a dead endpoint", against: "an empty backlog + 64 MiB", unit: "MiB resident", reach: 1, less: true,
 			ours: resident(1_000_000, 0), peer: resident(0, 64), rounds: 1},
 		{name: "first delivery after a start, 2 million stored", against: "1 second", unit: "s", reach: 1, less: true,
