@@ -32,7 +32,10 @@ func (d *dev) fuzz(ctx context.Context, length time.Duration, word string) error
 			}
 			found = true
 			d.step(p.dir+" "+target, func() error {
-				return d.command(ctx, nil, "go", "test", "-run=^$", "-fuzz=^"+target+"$", "-fuzztime="+length.String(), "./"+p.dir)
+				// Unbounded, making one interesting input smaller takes up to a minute in which
+				// nothing is tried.
+				return d.command(ctx, nil, "go", "test", "-run=^$", "-fuzz=^"+target+"$",
+					"-fuzztime="+length.String(), "-fuzzminimizetime=10x", "./"+p.dir)
 			})
 		}
 	}
