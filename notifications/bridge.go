@@ -31,6 +31,8 @@ type Bridge struct {
 	dst      Sink
 	previews *sync.Pool // of *Event, for asking dst; nil if it wants everything
 	source   SourceRecord
+	format   string
+	origin   string
 	opts     BridgeOptions
 }
 
@@ -54,7 +56,7 @@ type BridgeOptions struct {
 // NewBridge returns a Bridge that writes to dst, as the registry process source. opts
 // may be nil. The caller shuts dst down, after the last call of a listener has returned.
 func NewBridge(dst Sink, source SourceRecord, opts *BridgeOptions) *Bridge {
-	b := &Bridge{dst: dst, source: source}
+	b := &Bridge{dst: dst, source: source, format: FormatBridge}
 	if _, ok := dst.(Selective); ok {
 		b.previews = &sync.Pool{New: func() any { return new(Event) }}
 	}
@@ -73,6 +75,22 @@ func NewBridge(dst Sink, source SourceRecord, opts *BridgeOptions) *Bridge {
 func (b *Bridge) WithURLs(urls URLBuilder) *Bridge {
 	c := *b
 	c.opts.URLs = urls
+	return &c
+}
+
+// WithOrigin returns a Bridge like b whose events say that they are of an origin, one of
+// the Origin constants. It is cheap.
+func (b *Bridge) WithOrigin(origin string) *Bridge {
+	c := *b
+	c.origin = origin
+	return &c
+}
+
+// WithFormat returns a Bridge like b whose events have a Provenance of another format
+// than [FormatBridge]: a short fixed word for who calls the listener.
+func (b *Bridge) WithFormat(format string) *Bridge {
+	c := *b
+	c.format = format
 	return &c
 }
 
@@ -103,7 +121,7 @@ func (l *bridgeListener) ManifestPulled(ctx context.Context, repo reference.Name
 }
 
 func (l *bridgeListener) ManifestDeleted(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
-	return l.deletedByDigest(ctx, repo, dgst)
+	return l.deletedByDigest(ctx, repo, dgst, KindManifest)
 }
 
 func (l *bridgeListener) BlobPushed(ctx context.Context, repo reference.Named, blob v1.Descriptor) error {
@@ -119,47 +137,69 @@ func (l *bridgeListener) BlobMounted(ctx context.Context, repo reference.Named, 
 }
 
 func (l *bridgeListener) BlobDeleted(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
-	return l.deletedByDigest(ctx, repo, dgst)
+	return l.deletedByDigest(ctx, repo, dgst, KindBlob)
 }
 
 func (l *bridgeListener) TagDeleted(ctx context.Context, repo reference.Named, tag string) error {
 	if !isTag(tag) { // with an empty one, the event would say that the repository was deleted
 		return notA("tag", tag)
 	}
-	return l.deleted(ctx, Target{Repository: repo.Name(), Tag: tag})
+	return l.deleted(ctx, Target{Repository: repo.Name(), Tag: tag}, 0)
 }
 
 func (l *bridgeListener) RepositoryDeleted(ctx context.Context, repo reference.Named) error {
-	return l.deleted(ctx, Target{Repository: repo.Name()})
+	return l.deleted(ctx, Target{Repository: repo.Name()}, 0)
 }
 
 // manifest makes the event of a push or pull. The digest is that of the payload's bytes,
-// whatever the client called them.
+// whatever the client called them, unless m is described.
 func (l *bridgeListener) manifest(ctx context.Context, action string, repo reference.Named, m Manifest, tag string) error {
 	if tag != "" && !isTag(tag) {
 		return notA("tag", tag)
 	}
 	target := Target{Repository: repo.Name(), Tag: tag}
-	if !l.wanted(action, &target) {
+	if !l.wanted(action, &target, 0) {
 		return nil
 	}
-	mediaType, payload, err := m.Payload()
+	payload, err := describe(&target, m)
 	if err != nil {
-		return fmt.Errorf("reading a manifest of %s: %w", target.Repository, err)
+		return err
 	}
-	if mediaType == "" {
-		return notA("media type", mediaType)
-	}
-	target.MediaType = mediaType
-	if !l.wanted(action, &target) {
+	if !l.wanted(action, &target, 0) {
 		return nil
 	}
-	target.Digest = digest.FromBytes(payload)
-	target.Size = int64(len(payload))
+	if payload != nil {
+		target.Digest = digest.FromBytes(payload)
+		target.Size = int64(len(payload))
+	}
 	if l.bridge.opts.IncludeReferences {
 		target.References = slices.Clone(m.References())
 	}
 	return l.writeContent(ctx, action, repo, target, URLBuilder.ManifestURL)
+}
+
+// describe sets what m says of itself in target. The payload is nil if that is all there
+// is to know; else digest and size are still to be found from it.
+func describe(target *Target, m Manifest) (payload []byte, err error) {
+	if d, ok := m.(DescribedManifest); ok {
+		desc := d.Descriptor()
+		if !isDigest(string(desc.Digest)) {
+			return nil, notA("digest", string(desc.Digest))
+		}
+		target.MediaType, target.Digest, target.Size = desc.MediaType, desc.Digest, desc.Size
+		return nil, nil
+	}
+	target.MediaType, payload, err = m.Payload()
+	if err != nil {
+		return nil, fmt.Errorf("reading a manifest of %s: %w", target.Repository, err)
+	}
+	if target.MediaType == "" {
+		return nil, notA("media type", target.MediaType)
+	}
+	if payload == nil {
+		payload = []byte{}
+	}
+	return payload, nil
 }
 
 // blob makes the event of a push, a pull or, with from, a mount.
@@ -171,7 +211,7 @@ func (l *bridgeListener) blob(ctx context.Context, action string, repo reference
 	if target.MediaType == "" {
 		target.MediaType = mediaTypeBlob
 	}
-	if !l.wanted(action, &target) {
+	if !l.wanted(action, &target, 0) {
 		return nil
 	}
 	if from != nil {
@@ -180,20 +220,21 @@ func (l *bridgeListener) blob(ctx context.Context, action string, repo reference
 	return l.writeContent(ctx, action, repo, target, URLBuilder.BlobURL)
 }
 
-func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest) error {
+func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest, kind Kind) error {
 	if !isDigest(string(dgst)) {
 		return notA("digest", string(dgst))
 	}
 	target := Target{Repository: repo.Name()}
 	target.Digest = dgst
-	return l.deleted(ctx, target)
+	return l.deleted(ctx, target, kind)
 }
 
-func (l *bridgeListener) deleted(ctx context.Context, target Target) error {
-	if !l.wanted(ActionDelete, &target) {
+// deleted makes the event of a delete; kind is what a delete by digest removed, else 0.
+func (l *bridgeListener) deleted(ctx context.Context, target Target, kind Kind) error {
+	if !l.wanted(ActionDelete, &target, kind) {
 		return nil
 	}
-	return l.write(ctx, ActionDelete, target)
+	return l.write(ctx, ActionDelete, target, kind)
 }
 
 // writeContent adds the URL by digest and writes the event.
@@ -210,15 +251,18 @@ func (l *bridgeListener) writeContent(ctx context.Context, action string, repo r
 			noURL = fmt.Errorf("building the url of %s in %s: %w", target.Digest, target.Repository, err)
 		}
 	}
-	if err := l.write(ctx, action, target); err != nil {
+	if err := l.write(ctx, action, target, 0); err != nil {
 		return err
 	}
 	return noURL
 }
 
-func (l *bridgeListener) write(ctx context.Context, action string, target Target) error {
-	e := NewEvent(action, Details{Target: target, Request: l.request, Actor: l.actor, Source: l.bridge.source})
-	e.Provenance.Format = FormatBridge
+func (l *bridgeListener) write(ctx context.Context, action string, target Target, kind Kind) error {
+	e := NewEvent(action, Details{
+		Target: target, Request: l.request, Actor: l.actor, Source: l.bridge.source,
+		Remark: Remark{Kind: kind.String(), Origin: l.bridge.origin},
+	})
+	e.Provenance.Format = l.bridge.format
 	if l.bridge.opts.HandOff > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), l.bridge.opts.HandOff)
@@ -228,7 +272,7 @@ func (l *bridgeListener) write(ctx context.Context, action string, target Target
 }
 
 // wanted asks the sink whether it would do anything with the event to be made.
-func (l *bridgeListener) wanted(action string, target *Target) bool {
+func (l *bridgeListener) wanted(action string, target *Target, kind Kind) bool {
 	if l.bridge.previews == nil {
 		return true
 	}
@@ -242,7 +286,9 @@ func (l *bridgeListener) wanted(action string, target *Target) bool {
 		MediaType:  target.MediaType,
 		Actor:      l.actor.Name,
 		Method:     l.request.Method,
-		Provenance: Provenance{Format: FormatBridge},
+		Origin:     l.bridge.origin,
+		Provenance: Provenance{Format: l.bridge.format},
+		deleted:    kind,
 	}
 	return Wants(l.bridge.dst, e)
 }

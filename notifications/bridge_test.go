@@ -119,7 +119,7 @@ func TestBridgeEvents(t *testing.T) {
 		}, "pull", manifestTarget("", nil), notifications.KindManifest},
 		{"manifest deleted", true, func(ctx context.Context, l notifications.Listener) error {
 			return l.ManifestDeleted(ctx, repo, dgst)
-		}, "delete", notifications.Target{Descriptor: v1.Descriptor{Digest: dgst}, Repository: "team/app"}, notifications.KindManifest | notifications.KindBlob},
+		}, "delete", notifications.Target{Descriptor: v1.Descriptor{Digest: dgst}, Repository: "team/app"}, notifications.KindManifest},
 		{"blob pushed", true, func(ctx context.Context, l notifications.Listener) error {
 			return l.BlobPushed(ctx, repo, blob)
 		}, "push", blobTarget(""), notifications.KindBlob},
@@ -134,7 +134,7 @@ func TestBridgeEvents(t *testing.T) {
 		}, "mount", blobTarget("team/base"), notifications.KindBlob},
 		{"blob deleted", false, func(ctx context.Context, l notifications.Listener) error {
 			return l.BlobDeleted(ctx, repo, blob.Digest)
-		}, "delete", notifications.Target{Descriptor: v1.Descriptor{Digest: blob.Digest}, Repository: "team/app"}, notifications.KindManifest | notifications.KindBlob},
+		}, "delete", notifications.Target{Descriptor: v1.Descriptor{Digest: blob.Digest}, Repository: "team/app"}, notifications.KindBlob},
 		{"tag deleted", false, func(ctx context.Context, l notifications.Listener) error {
 			return l.TagDeleted(ctx, repo, "v1")
 		}, "delete", notifications.Target{Repository: "team/app", Tag: "v1"}, notifications.KindTag | notifications.KindImage},
@@ -161,6 +161,9 @@ func TestBridgeEvents(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := notifications.Details{Target: tt.target, Request: testRequest, Actor: testActor, Source: testSource}
+			if tt.action == "delete" && tt.target.Digest != "" {
+				want.Remark.Kind = tt.kind.String()
+			}
 			if diff := cmp.Diff(want, details); diff != "" {
 				t.Error(diff)
 			}

@@ -29,6 +29,8 @@ func NewEvent(action string, d Details) *Event {
 		MediaType:  d.Target.MediaType,
 		Actor:      d.Actor.Name,
 		Method:     d.Request.Method,
+		Origin:     d.Remark.Origin,
+		deleted:    deletedKind(d.Remark.Kind),
 		details:    &d,
 	}
 }
@@ -42,11 +44,12 @@ type wireEvent struct {
 	Request   RequestRecord `json:"request"`
 	Actor     ActorRecord   `json:"actor"`
 	Source    SourceRecord  `json:"source"`
+	Remark    Remark        `json:"regcast,omitzero"`
 }
 
 // AppendJSON appends the wire form of e to dst, without white space. Of a received event
 // it is the JSON it came as; one that was made here is laid out byte for byte as
-// distribution v3 does.
+// distribution v3 does, followed by its [Remark] if it has one.
 func (e *Event) AppendJSON(dst []byte) []byte {
 	if e.raw != "" {
 		return append(dst, e.raw...)
@@ -120,7 +123,14 @@ func (e *Event) appendMade(dst []byte, legacy bool) []byte {
 	dst = append(dst, `},"source":{`...)
 	dst = appendMember(dst, `"addr":`, d.Source.Addr)
 	dst = appendMember(dst, `"instanceID":`, d.Source.InstanceID)
-	return append(dst, "}}"...)
+	dst = append(dst, '}')
+	if d.Remark != (Remark{}) {
+		dst = append(dst, `,"regcast":{`...)
+		dst = appendMember(dst, `"kind":`, d.Remark.Kind)
+		dst = appendMember(dst, `"origin":`, d.Remark.Origin)
+		dst = append(dst, '}')
+	}
+	return append(dst, '}')
 }
 
 // appendTarget appends the members of a target as distribution v3 does, which embeds the

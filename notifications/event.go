@@ -15,6 +15,13 @@ const (
 	ActionDelete = "delete"
 )
 
+// The origins of an event, as far as they are not simply an operation that was seen.
+const (
+	OriginSeen     = ""         // somebody did it, and a registry, bridge or observer saw it
+	OriginInferred = "inferred" // it follows from what was seen, such as the end of a tag whose manifest was deleted
+	OriginBackfill = "backfill" // it happened before anybody looked, and was found in the registry later
+)
+
 // ActionPing marks a test event. It is sent to one endpoint on an operator's demand and
 // never stored.
 const ActionPing = "ping"
@@ -45,10 +52,12 @@ type Event struct {
 	MediaType  string        // target.mediaType, "" without one
 	Actor      string        // actor.name, "" if unknown
 	Method     string        // request.method, "" if unknown
+	Origin     string        // one of the Origin constants; OriginSeen ("") for what happened as it says
 
 	// Provenance says how the event reached us. It is not part of the wire form.
 	Provenance Provenance
 
+	deleted Kind     // what a delete by digest removed, as Remark.Kind says; 0 if it does not
 	raw     string   // compact JSON as received; "" for an event that was made here
 	details *Details // of an event that was made here; nil for a received one
 }
@@ -65,4 +74,5 @@ type Details struct {
 	Request RequestRecord
 	Actor   ActorRecord
 	Source  SourceRecord
+	Remark  Remark
 }

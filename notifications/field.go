@@ -26,6 +26,9 @@ const (
 	fieldSize // of the target
 	fieldUser // of GitLab's actor: a bearer token
 	fieldEvents
+	fieldRemark
+	fieldKind
+	fieldOrigin
 
 	fieldCount
 )
@@ -40,6 +43,7 @@ const (
 	inTarget
 	inActor
 	inRequest
+	inRemark
 )
 
 // lookup finds the field called name in a record. Names are compared as they are, case
@@ -60,6 +64,8 @@ func lookup[T text](in record, name T) field {
 			return fieldActor
 		case "request":
 			return fieldRequest
+		case "regcast":
+			return fieldRemark
 		}
 	case inTarget:
 		switch string(name) {
@@ -85,6 +91,13 @@ func lookup[T text](in record, name T) field {
 		if string(name) == "method" {
 			return fieldMethod
 		}
+	case inRemark:
+		switch string(name) {
+		case "kind":
+			return fieldKind
+		case "origin":
+			return fieldOrigin
+		}
 	case inEnvelope:
 		if string(name) == "events" {
 			return fieldEvents
@@ -102,6 +115,8 @@ func (f field) record() record {
 		return inActor
 	case fieldRequest:
 		return inRequest
+	case fieldRemark:
+		return inRemark
 	}
 	return inNothing
 }
@@ -112,6 +127,7 @@ func (f field) String() string {
 		"", "id", "timestamp", "action", "target.mediaType", "target.digest",
 		"target.repository", "target.tag", "actor.name", "request.method",
 		"target", "actor", "request", "target.size", "actor.user", "events",
+		"regcast", "regcast.kind", "regcast.origin",
 	}[f]
 }
 

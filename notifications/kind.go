@@ -48,7 +48,7 @@ func kindNames() []string {
 	return []string{"manifest", "blob", "tag", "repository", "image"}
 }
 
-// Kind says what e happened to, by its action, media type, tag and digest. What a pull or
+// Kind says what e happened to, by its action, media type, tag, digest and remark. What a pull or
 // push does not say, and a delete by digest, is both a manifest and a blob.
 func (e *Event) Kind() Kind {
 	switch e.Action {
@@ -69,6 +69,17 @@ func (e *Event) Kind() Kind {
 	}
 }
 
+// deletedKind is what a delete by digest removed, in the words of Remark.Kind.
+func deletedKind(name string) Kind {
+	switch name {
+	case "manifest":
+		return KindManifest
+	case "blob":
+		return KindBlob
+	}
+	return 0
+}
+
 // deletedKind is the Kind of a delete. Distribution sends no media type with one.
 func (e *Event) deletedKind() Kind {
 	switch {
@@ -78,6 +89,8 @@ func (e *Event) deletedKind() Kind {
 		return KindTag | KindImage
 	case e.Digest == "":
 		return KindRepository
+	case e.deleted != 0:
+		return e.deleted
 	case e.MediaType != "":
 		return contentKind(e.MediaType)
 	default:

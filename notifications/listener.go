@@ -54,6 +54,16 @@ type Manifest interface {
 	Payload() (mediaType string, payload []byte, err error)
 }
 
+// A DescribedManifest is a Manifest whose descriptor is known without hashing its payload,
+// or although the payload is not at hand. The bridge takes what it says as it is; its
+// Payload is not called.
+type DescribedManifest interface {
+	Manifest
+	// Descriptor returns media type, digest and size as far as they are known. Without a
+	// valid digest there is no event.
+	Descriptor() v1.Descriptor
+}
+
 // A URLBuilder makes the URLs that consumers of events get.
 type URLBuilder interface {
 	ManifestURL(ref reference.Canonical) (string, error)

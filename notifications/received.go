@@ -74,7 +74,11 @@ func (e *Event) Details() (Details, error) {
 	w.Target.Repository, w.Target.Tag = e.Repository, e.Tag
 	w.Target.Digest, w.Target.MediaType = e.Digest, e.MediaType
 	w.Actor.Name, w.Request.Method = e.Actor, e.Method
-	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source}, err
+	w.Remark.Kind, w.Remark.Origin = "", e.Origin
+	if e.deleted != 0 {
+		w.Remark.Kind = e.deleted.String()
+	}
+	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source, Remark: w.Remark}, err
 }
 
 // A flaw says why something is not an event.
@@ -179,6 +183,8 @@ func newReceived(raw string, spans *[fieldCount]span) *Event {
 		MediaType:  spans[fieldMediaType].value(raw),
 		Actor:      spans[fieldActorName].value(raw),
 		Method:     spans[fieldMethod].value(raw),
+		Origin:     spans[fieldOrigin].value(raw),
+		deleted:    deletedKind(spans[fieldKind].value(raw)),
 		raw:        raw,
 	}
 }

@@ -37,3 +37,11 @@ type SourceRecord struct {
 	Addr       string `json:"addr,omitempty"`       // host:port of the registry
 	InstanceID string `json:"instanceID,omitempty"` // changes with every start of the process
 }
+
+// A Remark is what regcast knows of an operation and distribution's format has no words
+// for. It is the member "regcast" of the wire form, which is left out where it is empty
+// and which other consumers ignore.
+type Remark struct {
+	Kind   string `json:"kind,omitempty"`   // of a delete by digest: what it deleted, "manifest" or "blob"; "" if unknown
+	Origin string `json:"origin,omitempty"` // one of the Origin constants
+}

@@ -306,6 +306,8 @@ func (s *scanner[T]) forget(in record) {
 		s.spans[fieldActorName] = span{}
 	case inRequest:
 		s.spans[fieldMethod] = span{}
+	case inRemark:
+		s.spans[fieldKind], s.spans[fieldOrigin] = span{}, span{}
 	}
 }
 

@@ -1,0 +1,83 @@
+package notifications_test
+
+import (
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/notificationstest"
+)
+
+func TestRemarkSurvivesTheWire(t *testing.T) {
+	for name, made := range map[string]func() *notifications.Event{
+		"manifest deleted": func() *notifications.Event {
+			d := notifications.Details{Target: notifications.Target{Repository: "team/app"}}
+			d.Target.Digest = digest.FromString("m")
+			d.Remark.Kind = "manifest"
+			return notifications.NewEvent(notifications.ActionDelete, d)
+		},
+		"inferred": func() *notifications.Event {
+			d := notifications.Details{Target: notifications.Target{Repository: "team/app", Tag: "v1"}}
+			d.Remark.Origin = notifications.OriginInferred
+			return notifications.NewEvent(notifications.ActionDelete, d)
+		},
+		"no remark": func() *notifications.Event {
+			return notifications.NewEvent(notifications.ActionDelete, notifications.Details{Target: notifications.Target{Repository: "team/app"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := made()
+			wire := string(e.AppendJSON(nil))
+			back, err := notifications.ParseEvent(wire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := e.Details()
+			got, err := back.Details()
+			if err != nil || got.Remark != want.Remark || back.Origin != e.Origin || back.Kind() != e.Kind() {
+				t.Errorf("%s came back as %+v, origin %q, kind %v (%v)", wire, got.Remark, back.Origin, back.Kind(), err)
+			}
+		})
+	}
+}
+
+// What others put under our name is no reason to refuse their event.
+func TestStrangeRemarks(t *testing.T) {
+	for _, remark := range []string{`null`, `7`, `"x"`, `[]`, `{"kind":7,"origin":{}}`, `{"kind":"weird"}`} {
+		e, err := notifications.ParseEvent(`{"id":"1","action":"delete","target":{"repository":"a","digest":"` +
+			digest.FromString("m").String() + `"},"regcast":` + remark + `}`)
+		if err != nil {
+			t.Errorf("%s: %v", remark, err)
+			continue
+		}
+		if e.Origin != "" || e.Kind() != notifications.KindManifest|notifications.KindBlob {
+			t.Errorf("%s: origin %q, kind %v", remark, e.Origin, e.Kind())
+		}
+	}
+}
+
+// A described manifest is believed, and its payload not asked for.
+func TestDescribedManifest(t *testing.T) {
+	rec := new(notificationstest.Recorder)
+	l := notifications.NewBridge(rec, notifications.SourceRecord{}, nil).For(notifications.ActorRecord{}, notifications.RequestRecord{})
+	desc := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("m"), Size: 7}
+	if err := l.ManifestPulled(t.Context(), named(t, "team/app"), described{desc: desc}, ""); err != nil {
+		t.Fatal(err)
+	}
+	d, err := rec.Events()[0].Details()
+	if err != nil || d.Target.Digest != desc.Digest || d.Target.Size != 7 || d.Target.MediaType != desc.MediaType {
+		t.Errorf("got %+v, %v", d.Target, err)
+	}
+	if err := l.ManifestPulled(t.Context(), named(t, "team/app"), described{}, ""); err == nil || rec.Len() != 1 {
+		t.Errorf("a manifest without a digest: %v, %d events", err, rec.Len())
+	}
+}
+
+type described struct {
+	notifications.Manifest
+	desc v1.Descriptor
+}
+
+func (d described) Descriptor() v1.Descriptor { return d.desc }
