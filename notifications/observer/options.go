@@ -1,0 +1,96 @@
+package observer
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/observer/cache"
+)
+
+// Format is the Provenance.Format of events that an [Observer] made.
+const Format = "observer"
+
+// A Parity says what to make of answers for which distribution reports a pull although
+// nothing was pulled.
+type Parity uint8
+
+const (
+	// Sane leaves out pulls that were answered 412 or 416.
+	Sane Parity = iota
+	// Strict reports all that distribution reports and an observer can see.
+	Strict
+)
+
+// The bounds of an [Observer] whose options do not say.
+const (
+	DefaultWait    = 50 * time.Millisecond
+	DefaultWaiting = 10_000
+	// MaxManifest is how much of a manifest is kept while it passes. What is larger is
+	// passed on all the same, and reported without references.
+	MaxManifest = 4 << 20
+)
+
+// Options say how an [Observer] works. The zero value, or nil, is ready to use.
+type Options struct {
+	// Prefix is the path before /v2/, such as "/registry"; "" for none.
+	Prefix string
+
+	Parity Parity
+
+	// IncludeReferences puts the descriptors that a manifest refers to into its events.
+	IncludeReferences bool
+
+	// URLs makes the URLs in the events of a request; nil: as its client addressed the
+	// registry, see notifications.BaseURLOf.
+	URLs func(*http.Request) notifications.URLBuilder
+
+	// TrustedProxies are believed about the client's address, see notifications.RequestOf.
+	TrustedProxies []netip.Prefix
+
+	// Actor names who made a request that was not answered 401 or 403; nil: the user of
+	// Basic credentials or the subject of a JSON web token, unverified as the registry has
+	// verified it.
+	Actor func(*http.Request) string
+
+	// KeepsTags says that the registry keeps a tag whose manifest was deleted by digest.
+	// Otherwise a delete by digest implies the deletes of its tags, as far as the Observer
+	// has seen them; they have the origin "inferred".
+	KeepsTags bool
+
+	// Extra recognizes requests outside the distribution API that delete a tag or a
+	// repository; see GitLabRoutes and HarborRoutes. nil: none.
+	Extra []func(*http.Request) (Deletion, bool)
+
+	// Descriptors remembers sizes and media types that answers do not tell; nil: in
+	// memory, of this Observer.
+	Descriptors cache.Provider
+
+	// Wait bounds how long the answer to a mutation is held back for its event to be
+	// written; 0 is DefaultWait.
+	Wait time.Duration
+
+	// Waiting bounds the events that wait for a sink which does not take them, in number;
+	// 0 is DefaultWaiting. Together they take 64 MiB at most. What is over is counted as
+	// unrecorded and lost.
+	Waiting int
+
+	// Refuse answers 503 to a mutation, before the registry sees it, while the sink does
+	// not take events.
+	Refuse bool
+
+	// Accepting says why the sink would not take an event now, nil if it would; for
+	// Refuse. nil: known only once a write has failed.
+	Accepting func() error
+
+	Registerer prometheus.Registerer // nil: no metrics
+	Logger     *slog.Logger          // nil: nothing is logged
+}
+
+// A Deletion is what a request outside the distribution API deletes: a tag of a
+// repository, or the repository if Tag is "".
+type Deletion struct{ Repository, Tag string }
