@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications/intake"
@@ -48,8 +49,8 @@ type App struct {
 	reloaded prometheus.Gauge // regcast_config_last_reload_successful
 
 	engine    sinks.Engine
-	condition condition // of the engine
-	news      *news     // records in the engine
+	condition condition     // of the engine
+	news      *records.News // records in the engine
 	slots     *endpoints.Slots
 	keeper    *keeper
 	jobs      *jobs
@@ -101,7 +102,7 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 		return nil, err
 	}
 	a.metrics.Observe(a.engine)
-	a.news = &news{Recorder: a.engine}
+	a.news = &records.News{Recorder: a.engine}
 	a.keeper = startKeeper(a.engine, a.logger)
 	a.jobs = newJobs(a)
 	next, err := a.prepare(cfg)

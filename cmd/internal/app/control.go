@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/sinks"
 )
@@ -29,7 +30,7 @@ func (c control) Endpoints(ctx context.Context) ([]admin.Endpoint, error) {
 	}
 	var list []admin.Endpoint
 	for _, info := range infos {
-		if isJobCursor(info.Name) {
+		if records.IsJob(info.Name) {
 			continue
 		}
 		e := admin.Endpoint{Name: info.Name}
@@ -125,7 +126,7 @@ func (a *App) find(ctx context.Context, name string) (*delivery, error) {
 		names = append(names, known)
 	}
 	for _, info := range infos {
-		if info.Name == name && !isJobCursor(name) {
+		if info.Name == name && !records.IsJob(name) {
 			return nil, fmt.Errorf("endpoint %s: %w: it was removed from the configuration", name, admin.ErrConflict)
 		}
 	}

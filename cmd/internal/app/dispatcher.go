@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/notifications"
 )
 
@@ -11,11 +12,11 @@ import (
 // what answers each kind of question.
 type dispatcher struct {
 	control
-	events
+	records.Archive
 	letters
 	*jobs
-	quarantine
-	*operations
+	records.Quarantine
+	*records.Operations
 }
 
 // Reload reads the configuration file again; see [admin.Operations].
@@ -25,7 +26,7 @@ var _ admin.Dispatcher = (*dispatcher)(nil)
 
 // openDispatcher reads what operators did before a restart, and lets jobs go on.
 func (a *App) openDispatcher(ctx context.Context) error {
-	log, err := openOperations(ctx, a.engine)
+	log, err := records.OpenOperations(ctx, a.engine)
 	if err != nil {
 		return err
 	}
@@ -34,16 +35,30 @@ func (a *App) openDispatcher(ctx context.Context) error {
 	}
 	a.dispatcher = &dispatcher{
 		control:    control{a},
-		events:     a.events(),
-		letters:    letters{app: a},
+		Archive:    a.archive(),
+		letters:    letters{a.letters(), a},
 		jobs:       a.jobs,
-		quarantine: quarantine{engine: a.engine, recorder: a.news, maxEvents: a.config.Intake.MaxEvents},
-		operations: log,
+		Quarantine: records.Quarantine{Engine: a.engine, Recorder: a.news, MaxEvents: a.config.Intake.MaxEvents},
+		Operations: log,
 	}
 	return nil
 }
 
-func (a *App) events() events { return events{engine: a.engine, news: a.news, places: a.places} }
+func (a *App) archive() records.Archive {
+	return records.Archive{Engine: a.engine, News: a.news, Filters: a.filters}
+}
+
+func (a *App) letters() records.Letters { return records.Letters{Engine: a.engine} }
+
+// filters tells whether the filter of an endpoint, as it is configured now, keeps e out.
+func (a *App) filters(endpoint string, e *notifications.Event) bool {
+	d := a.working()[endpoint]
+	if d == nil {
+		return false
+	}
+	_, ep := d.current()
+	return !ep.Wants(e)
+}
 
 // working are the endpoints of the configuration, by name.
 func (a *App) working() map[string]*delivery {

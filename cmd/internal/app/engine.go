@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/sinks"
 	"github.com/regcast/regcast/sinks/journal"
@@ -21,7 +22,7 @@ func (a *App) openEngine(ctx context.Context) error {
 		a.logger.Warn("the memory engine forgets everything at a restart")
 		m := sinks.NewMemory(&sinks.MemoryOptions{
 			History:   sinks.HistoryMode(c.History),
-			MaxStates: 2 * maxOperations, // the operators' log, and everything else
+			MaxStates: 2 * records.MaxOperations, // the operators' log, and everything else
 		})
 		a.engine, a.condition = m, m
 	default:

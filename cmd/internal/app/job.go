@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
 )
@@ -41,25 +41,17 @@ type job struct {
 	record jobRecord
 }
 
-// jobCursor names the cursor of a job: an endpoint's name has no ~.
-func jobCursor(endpoint, id string) string { return endpoint + "~" + id }
-
-func isJobCursor(name string) bool { return strings.Contains(name, "~") }
-
-// endpointOf is the endpoint to which a cursor belongs.
-func endpointOf(cursor string) string {
-	name, _, _ := strings.Cut(cursor, "~")
-	return name
-}
-
 // newJob returns a job whose record says all, and that does nothing yet. ended is told
 // when it is done.
 func newJob(a *App, record jobRecord, ended func(*job)) (*job, error) {
 	j := &job{id: record.ID, endpoint: record.Endpoint, app: a, record: record}
-	name := jobCursor(record.Endpoint, record.ID)
-	match, err := matcherOf(&record)
-	if err != nil {
-		return nil, err
+	name := records.JobCursor(record.Endpoint, record.ID)
+	var match sinks.Matcher // which of the events that a replay passes it is to deliver; nil: all
+	if record.Select != nil {
+		var err error
+		if match, err = records.Matcher(record.Select); err != nil {
+			return nil, err
+		}
 	}
 	j.flow = &flow{
 		name: name, logger: a.logger.With("endpoint", record.Endpoint, "job", record.ID),
@@ -77,24 +69,6 @@ func newJob(a *App, record jobRecord, ended func(*job)) (*job, error) {
 		ended: func() { ended(j) },
 	}
 	return j, nil
-}
-
-// matcherOf returns what tells which of the events that a replay passes it is to deliver;
-// nil for all.
-func matcherOf(r *jobRecord) (sinks.Matcher, error) {
-	if r.Select == nil {
-		return nil, nil
-	}
-	q := queryOf(r.Select, sinks.EventQuery{})
-	match, err := q.Matcher()
-	if err != nil || len(r.Select.IDs) == 0 {
-		return match, err
-	}
-	ids := make(map[string]bool, len(r.Select.IDs))
-	for _, id := range r.Select.IDs {
-		ids[id] = true
-	}
-	return both(match, sinks.MatcherFunc(func(e *notifications.Event) bool { return ids[e.ID] })), nil
 }
 
 // both returns a matcher that selects what a and b do. nil selects everything.

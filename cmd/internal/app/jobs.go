@@ -13,14 +13,13 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/notifications"
-	"github.com/regcast/regcast/sinks"
 )
 
 const (
 	maxEndedJobs   = 100 // that are kept
 	maxRunningJobs = 64
-	maxLetterIDs   = 2500 // that a selection can name
 )
 
 // jobs are those that run and those that ended lately.
@@ -74,7 +73,7 @@ func (js *jobs) restore(ctx context.Context) error {
 // resume lets a job of before a restart go on.
 func (js *jobs) resume(ctx context.Context, j *job) error {
 	if j.record.Kind == jobDead {
-		left, err := js.app.countDead(ctx, *j.record.Letters)
+		left, err := js.app.letters().Deliverable(ctx, *j.record.Letters)
 		if err != nil {
 			return err
 		}
@@ -98,7 +97,7 @@ func (js *jobs) forgetPlaces(ctx context.Context, running map[string]bool) error
 		return fmt.Errorf("listing the places of jobs: %w", err)
 	}
 	for _, info := range infos {
-		if !isJobCursor(info.Name) || running[info.Name] {
+		if !records.IsJob(info.Name) || running[info.Name] {
 			continue
 		}
 		if err := js.app.engine.DeleteCursor(ctx, info.Name); err != nil {
@@ -265,42 +264,10 @@ func (js *jobs) Replay(ctx context.Context, r admin.ReplayRequest) (admin.Outcom
 		record.Select = &r.Selection
 	}
 	var err error
-	if record.From, record.To, out.Count, err = js.app.events().extent(ctx, &r); err != nil || r.DryRun || out.Count == 0 {
+	if record.From, record.To, out.Count, err = js.app.archive().Extent(ctx, &r); err != nil || r.DryRun || out.Count == 0 {
 		return out, err
 	}
 	record.Total = record.To - record.From + 1
 	out.Job, err = js.start(ctx, record)
 	return out, err
-}
-
-// extent says where the first and the last of the events are that r selects, and how many
-// they are.
-func (s events) extent(ctx context.Context, r *admin.ReplayRequest) (from, to, count uint64, err error) {
-	limit := uint64(max(r.Limit, 0))
-	for d, err := range s.selected(ctx, r.Selection, sinks.EventQuery{OldestFirst: true, Limit: eventPage}) {
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		if count++; count == 1 {
-			from = d.Sequence
-		}
-		if to = d.Sequence; count == limit {
-			break
-		}
-		if r.Selection.IsZero() && limit == 0 {
-			return s.all(ctx, from)
-		}
-	}
-	return from, to, count, nil
-}
-
-// all is the extent of all events from the first on, without a look at each: there are no
-// gaps between those that are stored.
-func (s events) all(ctx context.Context, from uint64) (_, to, count uint64, err error) {
-	searcher, err := s.searcher()
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	to, err = newest(ctx, searcher)
-	return from, to, to - from + 1, err
 }

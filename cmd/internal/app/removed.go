@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -27,7 +28,7 @@ func (a *App) retireOthers(ctx context.Context, kept map[string]bool) error {
 		return fmt.Errorf("listing the places of endpoints: %w", err)
 	}
 	for _, info := range infos {
-		if kept[info.Name] || info.Held || isJobCursor(info.Name) {
+		if kept[info.Name] || info.Held || records.IsJob(info.Name) {
 			continue
 		}
 		if err := a.retire(ctx, info.Name); err != nil {
@@ -116,17 +117,11 @@ func (a *App) forget(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.removedSince(ctx, name); infos[name] == nil && err != nil || isJobCursor(name) {
+	if _, err := a.removedSince(ctx, name); infos[name] == nil && err != nil || records.IsJob(name) {
 		return fmt.Errorf("endpoint %s: %w", name, admin.ErrNotFound)
 	}
-	var ids []uint64
-	for d, err := range a.deadLetters(ctx, admin.DeadSelection{Endpoint: name}, 0) {
-		if err != nil {
-			return err
-		}
-		ids = append(ids, d.ID)
-	}
-	if _, err := a.dropDead(ctx, ids); err != nil {
+	dead := admin.DeadRequest{DeadSelection: admin.DeadSelection{Endpoint: name}}
+	if _, err := a.letters().DropDead(ctx, dead); err != nil {
 		return err
 	}
 	if err := a.engine.DeleteCursor(ctx, name); err != nil {

@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"context"
@@ -15,27 +15,27 @@ import (
 )
 
 const (
-	maxOperations       = 10_000  // that are kept
+	MaxOperations       = 10_000  // that are kept
 	maxOperationRequest = 4 << 10 // bytes of a request that is kept with one
 	operationPrefix     = "log/"  // begins the state key of each
 )
 
-// operations keeps what operators did: each under a state key of its own, the newest
-// maxOperations of them. IDs follow each other, so that the two ends say what there is.
-type operations struct {
+// Operations keeps what operators did: each under a state key of its own, the newest
+// MaxOperations of them. IDs follow each other, so that the two ends say what there is.
+type Operations struct {
 	store sinks.StateStore
 
 	mu          sync.Mutex
 	first, next uint64 // kept are those from first to next-1
 }
 
-// openOperations finds what was kept before.
-func openOperations(ctx context.Context, store sinks.StateStore) (*operations, error) {
+// OpenOperations finds what was kept before.
+func OpenOperations(ctx context.Context, store sinks.StateStore) (*Operations, error) {
 	keys, err := store.StateKeys(ctx, operationPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("listing the operators' log: %w", err)
 	}
-	o := &operations{store: store, first: 1, next: 1}
+	o := &Operations{store: store, first: 1, next: 1}
 	for i, key := range keys {
 		id, err := strconv.ParseUint(strings.TrimPrefix(key, operationPrefix), 10, 64)
 		if err != nil {
@@ -53,7 +53,7 @@ func openOperations(ctx context.Context, store sinks.StateStore) (*operations, e
 func operationKey(id uint64) string { return fmt.Sprintf("%s%020d", operationPrefix, id) }
 
 // Record stores an operation; see [admin.Operations].
-func (o *operations) Record(ctx context.Context, op *admin.Operation) error {
+func (o *Operations) Record(ctx context.Context, op *admin.Operation) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	record := *op
@@ -72,7 +72,7 @@ func (o *operations) Record(ctx context.Context, op *admin.Operation) error {
 	}
 	op.ID = record.ID
 	o.next = max(o.next, record.ID+1)
-	for ; o.next-o.first > maxOperations; o.first++ {
+	for ; o.next-o.first > MaxOperations; o.first++ {
 		if err := o.store.SetState(ctx, operationKey(o.first), nil); err != nil {
 			return fmt.Errorf("cutting the operators' log: %w", err)
 		}
@@ -81,7 +81,7 @@ func (o *operations) Record(ctx context.Context, op *admin.Operation) error {
 }
 
 // Log lists operations, newest first; see [admin.Operations].
-func (o *operations) Log(ctx context.Context, q admin.LogQuery) ([]admin.Operation, error) {
+func (o *Operations) Log(ctx context.Context, q admin.LogQuery) ([]admin.Operation, error) {
 	o.mu.Lock()
 	first, next := o.first, o.next
 	o.mu.Unlock()

@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"github.com/regcast/regcast/notifications"
 )
 
-// news is an engine's Recorder that wakes those who wait for events.
-type news struct {
+// News is an engine's Recorder that wakes those who wait for events.
+type News struct {
 	notifications.Recorder
 
 	mu   sync.Mutex
@@ -16,7 +16,7 @@ type news struct {
 }
 
 // Record records, and wakes.
-func (n *news) Record(ctx context.Context, events []*notifications.Event, bad []notifications.Quarantined) (notifications.Receipt, error) {
+func (n *News) Record(ctx context.Context, events []*notifications.Event, bad []notifications.Quarantined) (notifications.Receipt, error) {
 	receipt, err := n.Recorder.Record(ctx, events, bad)
 	if receipt.Accepted > 0 {
 		n.mu.Lock()
@@ -30,7 +30,7 @@ func (n *news) Record(ctx context.Context, events []*notifications.Event, bad []
 }
 
 // wait returns what is closed when something is recorded after this call.
-func (n *news) wait() <-chan struct{} {
+func (n *News) wait() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.next == nil {

@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -18,16 +19,19 @@ const (
 	maxEventIDs = 1000 // of a selection
 )
 
-// events shows what the engine stores.
-type events struct {
-	engine sinks.Engine
-	news   *news
-	places func(context.Context, *sinks.Delivery, []sinks.AttemptRecord) ([]admin.Place, error)
+// An Archive shows the events that an engine stores. Its fields are set before use and
+// stay; its methods are safe for concurrent use.
+type Archive struct {
+	Engine sinks.Engine
+	News   *News // of Engine
+	// Filters tells whether the endpoint of that name filters an event out, as it is
+	// configured now.
+	Filters func(endpoint string, e *notifications.Event) bool
 }
 
 // searcher is the engine as one that can be searched.
-func (s events) searcher() (sinks.Searcher, error) {
-	searcher, ok := s.engine.(sinks.Searcher)
+func (a Archive) searcher() (sinks.Searcher, error) {
+	searcher, ok := a.Engine.(sinks.Searcher)
 	if !ok {
 		return nil, fmt.Errorf("this engine cannot be searched: %w", admin.ErrUnsupported)
 	}
@@ -35,9 +39,9 @@ func (s events) searcher() (sinks.Searcher, error) {
 }
 
 // Events lists events, newest first; see [admin.Events].
-func (s events) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, error) {
+func (a Archive) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, error) {
 	var found []admin.Event
-	for d, err := range s.selected(ctx, q.Selection, sinks.EventQuery{After: q.After, Limit: q.Limit}) {
+	for d, err := range a.selected(ctx, q.Selection, sinks.EventQuery{After: q.After, Limit: q.Limit}) {
 		if err != nil {
 			return nil, err
 		}
@@ -50,9 +54,9 @@ func (s events) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, 
 }
 
 // selected yields the events that sel selects, as page, which says nothing of it, asks.
-func (s events) selected(ctx context.Context, sel admin.Selection, page sinks.EventQuery) iter.Seq2[sinks.Delivery, error] {
+func (a Archive) selected(ctx context.Context, sel admin.Selection, page sinks.EventQuery) iter.Seq2[sinks.Delivery, error] {
 	return func(yield func(sinks.Delivery, error) bool) {
-		searcher, err := s.searcher()
+		searcher, err := a.searcher()
 		if err != nil {
 			yield(sinks.Delivery{}, err)
 			return
@@ -146,8 +150,8 @@ func lookUp(ctx context.Context, searcher sinks.Searcher, ids []string) ([]sinks
 }
 
 // Event returns an event and its story; see [admin.Events].
-func (s events) Event(ctx context.Context, id string) (admin.EventStory, error) {
-	searcher, err := s.searcher()
+func (a Archive) Event(ctx context.Context, id string) (admin.EventStory, error) {
+	searcher, err := a.searcher()
 	if err != nil {
 		return admin.EventStory{}, err
 	}
@@ -157,7 +161,7 @@ func (s events) Event(ctx context.Context, id string) (admin.EventStory, error) 
 	}
 	story := admin.EventStory{Event: eventOf(&d, true)}
 	var attempts []sinks.AttemptRecord
-	if history, ok := s.engine.(sinks.History); ok {
+	if history, ok := a.Engine.(sinks.History); ok {
 		attempts, err = history.Attempts(ctx, sinks.AttemptQuery{Sequence: d.Sequence, Limit: maxAttempts})
 		if err != nil {
 			return admin.EventStory{}, fmt.Errorf("reading what was tried with event %s: %w", id, err)
@@ -167,15 +171,15 @@ func (s events) Event(ctx context.Context, id string) (admin.EventStory, error) 
 	for i := range attempts {
 		story.Attempts = append(story.Attempts, attemptOf(&attempts[i]))
 	}
-	story.Places, err = s.places(ctx, &d, attempts)
+	story.Places, err = a.places(ctx, &d, attempts)
 	return story, err
 }
 
-func attemptOf(a *sinks.AttemptRecord) admin.Attempt {
+func attemptOf(t *sinks.AttemptRecord) admin.Attempt {
 	return admin.Attempt{
-		Endpoint: a.Endpoint, At: a.At, Number: a.Number, Events: len(a.Sequences),
-		Status: a.Status, Fault: a.Fault, Error: a.Error,
-		DurationSeconds: a.Duration.Seconds(), Excerpt: a.Excerpt, Replay: a.Replay,
+		Endpoint: t.Endpoint, At: t.At, Number: t.Number, Events: len(t.Sequences),
+		Status: t.Status, Fault: t.Fault, Error: t.Error,
+		DurationSeconds: t.Duration.Seconds(), Excerpt: t.Excerpt, Replay: t.Replay,
 	}
 }
 

@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 // The log keeps its newest records, without what is too long, and goes on after a restart.
 func TestOperationsAreBounded(t *testing.T) {
 	ctx := context.Background()
-	store := sinks.NewMemory(&sinks.MemoryOptions{MaxStates: maxOperations + 1})
+	store := sinks.NewMemory(&sinks.MemoryOptions{MaxStates: MaxOperations + 1})
 	defer store.Shutdown(ctx)
 	const more = 10
-	log, err := openOperations(ctx, store)
+	log, err := OpenOperations(ctx, store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,9 +24,9 @@ func TestOperationsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range maxOperations + more {
-		if i == maxOperations/2 {
-			if log, err = openOperations(ctx, store); err != nil {
+	for i := range MaxOperations + more {
+		if i == MaxOperations/2 {
+			if log, err = OpenOperations(ctx, store); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -42,12 +42,12 @@ func TestOperationsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kept, err := log.Log(ctx, admin.LogQuery{Limit: 2 * maxOperations})
+	kept, err := log.Log(ctx, admin.LogQuery{Limit: 2 * MaxOperations})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(kept) != maxOperations || kept[0].ID != maxOperations+more || kept[len(kept)-1].ID != more+1 {
-		t.Errorf("%d operations are kept, the newest being %d; want %d", len(kept), kept[0].ID, maxOperations)
+	if len(kept) != MaxOperations || kept[0].ID != MaxOperations+more || kept[len(kept)-1].ID != more+1 {
+		t.Errorf("%d operations are kept, the newest being %d; want %d", len(kept), kept[0].ID, MaxOperations)
 	}
 	for _, op := range kept {
 		if op.Count != op.ID || op.Request != nil {

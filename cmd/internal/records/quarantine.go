@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"context"
@@ -16,15 +16,16 @@ const (
 	dropPage       = 500 // records that are dropped at once
 )
 
-// quarantine shows what intake could not read and reads it again.
-type quarantine struct {
-	engine    sinks.Quarantine
-	recorder  notifications.Recorder
-	maxEvents int // of an envelope, as for intake
+// A Quarantine shows what intake could not read and reads it again. Its fields are set
+// before use and stay; its methods are safe for concurrent use.
+type Quarantine struct {
+	Engine    sinks.Quarantine
+	Recorder  notifications.Recorder // where what can be read now goes
+	MaxEvents int                    // of an envelope, as for intake
 }
 
 // Quarantined lists bodies; see [admin.Quarantine].
-func (w quarantine) Quarantined(ctx context.Context, q admin.QuarantineQuery) ([]admin.Quarantined, error) {
+func (w Quarantine) Quarantined(ctx context.Context, q admin.QuarantineQuery) ([]admin.Quarantined, error) {
 	var found []admin.Quarantined
 	for body, err := range w.selected(ctx, q.QuarantineSelection, q.After) {
 		if err != nil {
@@ -42,7 +43,7 @@ func (w quarantine) Quarantined(ctx context.Context, q admin.QuarantineQuery) ([
 }
 
 // selected yields the bodies with an ID above after that s selects, oldest first.
-func (w quarantine) selected(ctx context.Context, s admin.QuarantineSelection, after uint64) iter.Seq2[notifications.Quarantined, error] {
+func (w Quarantine) selected(ctx context.Context, s admin.QuarantineSelection, after uint64) iter.Seq2[notifications.Quarantined, error] {
 	all := w.all(ctx, after)
 	if len(s.IDs) > 0 {
 		all = w.these(ctx, s.IDs, after)
@@ -59,10 +60,10 @@ func (w quarantine) selected(ctx context.Context, s admin.QuarantineSelection, a
 	}
 }
 
-func (w quarantine) all(ctx context.Context, after uint64) iter.Seq2[notifications.Quarantined, error] {
+func (w Quarantine) all(ctx context.Context, after uint64) iter.Seq2[notifications.Quarantined, error] {
 	return func(yield func(notifications.Quarantined, error) bool) {
 		for {
-			page, err := w.engine.Quarantined(ctx, after, quarantinePage)
+			page, err := w.Engine.Quarantined(ctx, after, quarantinePage)
 			if err != nil {
 				yield(notifications.Quarantined{}, fmt.Errorf("listing what is in quarantine: %w", err))
 				return
@@ -80,14 +81,14 @@ func (w quarantine) all(ctx context.Context, after uint64) iter.Seq2[notificatio
 	}
 }
 
-func (w quarantine) these(ctx context.Context, ids []uint64, after uint64) iter.Seq2[notifications.Quarantined, error] {
+func (w Quarantine) these(ctx context.Context, ids []uint64, after uint64) iter.Seq2[notifications.Quarantined, error] {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	return func(yield func(notifications.Quarantined, error) bool) {
 		for _, id := range ids {
 			if id <= after {
 				continue
 			}
-			page, err := w.engine.Quarantined(ctx, id-1, 1)
+			page, err := w.Engine.Quarantined(ctx, id-1, 1)
 			if err != nil {
 				yield(notifications.Quarantined{}, fmt.Errorf("looking up quarantined body %d: %w", id, err))
 				return
@@ -100,7 +101,7 @@ func (w quarantine) these(ctx context.Context, ids []uint64, after uint64) iter.
 }
 
 // ids lists the bodies that s selects now.
-func (w quarantine) ids(ctx context.Context, s admin.QuarantineSelection) (ids []uint64, err error) {
+func (w Quarantine) ids(ctx context.Context, s admin.QuarantineSelection) (ids []uint64, err error) {
 	for body, err := range w.selected(ctx, s, 0) {
 		if err != nil {
 			return nil, err
@@ -112,7 +113,7 @@ func (w quarantine) ids(ctx context.Context, s admin.QuarantineSelection) (ids [
 
 // RetryQuarantined reads bodies again; see [admin.Quarantine]. Of a body in which some
 // events can be read now and others not, those that cannot go back into quarantine.
-func (w quarantine) RetryQuarantined(ctx context.Context, r admin.QuarantineRequest) (admin.Outcome, error) {
+func (w Quarantine) RetryQuarantined(ctx context.Context, r admin.QuarantineRequest) (admin.Outcome, error) {
 	ids, err := w.ids(ctx, r.QuarantineSelection)
 	out := admin.Outcome{Count: uint64(len(ids)), DryRun: r.DryRun}
 	if err != nil || r.DryRun || len(ids) == 0 {
@@ -135,30 +136,30 @@ func (w quarantine) RetryQuarantined(ctx context.Context, r admin.QuarantineRequ
 }
 
 // retry returns how many events of body are stored now; none if it stays as it is.
-func (w quarantine) retry(ctx context.Context, body *notifications.Quarantined) (stored int, err error) {
+func (w Quarantine) retry(ctx context.Context, body *notifications.Quarantined) (stored int, err error) {
 	if body.Size != len(body.Body) {
 		return 0, nil // the rest was cut off
 	}
-	d := notifications.Decode(body.Body, &notifications.DecodeOptions{MaxEvents: w.maxEvents, Provenance: body.Provenance})
+	d := notifications.Decode(body.Body, &notifications.DecodeOptions{MaxEvents: w.MaxEvents, Provenance: body.Provenance})
 	if len(d.Events) == 0 {
 		return 0, nil
 	}
-	if _, err := w.recorder.Record(ctx, d.Events, d.Bad); err != nil {
+	if _, err := w.Recorder.Record(ctx, d.Events, d.Bad); err != nil {
 		return 0, err
 	}
-	_, err = w.engine.DropQuarantined(ctx, body.ID)
+	_, err = w.Engine.DropQuarantined(ctx, body.ID)
 	return len(d.Events), err
 }
 
 // DropQuarantined forgets bodies; see [admin.Quarantine].
-func (w quarantine) DropQuarantined(ctx context.Context, r admin.QuarantineRequest) (admin.Outcome, error) {
+func (w Quarantine) DropQuarantined(ctx context.Context, r admin.QuarantineRequest) (admin.Outcome, error) {
 	ids, err := w.ids(ctx, r.QuarantineSelection)
 	out := admin.Outcome{Count: uint64(len(ids)), DryRun: r.DryRun}
 	if err != nil || r.DryRun {
 		return out, err
 	}
 	for page := range slices.Chunk(ids, dropPage) {
-		n, err := w.engine.DropQuarantined(ctx, page...)
+		n, err := w.Engine.DropQuarantined(ctx, page...)
 		out.Done += uint64(n)
 		if err != nil {
 			return out, fmt.Errorf("dropping quarantined bodies: %w", err)

@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 )
 
 // Stream returns events as they are stored; see [admin.Events].
-func (s events) Stream(ctx context.Context, q admin.EventQuery) (iter.Seq2[admin.Event, error], error) {
-	searcher, err := s.searcher()
+func (a Archive) Stream(ctx context.Context, q admin.EventQuery) (iter.Seq2[admin.Event, error], error) {
+	searcher, err := a.searcher()
 	if err != nil {
 		return nil, err
 	}
@@ -28,13 +28,13 @@ func (s events) Stream(ctx context.Context, q admin.EventQuery) (iter.Seq2[admin
 	return func(yield func(admin.Event, error) bool) {
 		sent := 0
 		for {
-			more := s.news.wait()
+			more := a.News.wait()
 			last, err := newest(ctx, searcher)
 			if err != nil {
 				yield(admin.Event{}, err)
 				return
 			}
-			for d, err := range s.after(ctx, searcher, page, last) {
+			for d, err := range a.after(ctx, searcher, page, last) {
 				if err != nil {
 					yield(admin.Event{}, err)
 					return
@@ -60,7 +60,7 @@ func (s events) Stream(ctx context.Context, q admin.EventQuery) (iter.Seq2[admin
 }
 
 // after yields what q selects up to the sequence last.
-func (s events) after(ctx context.Context, searcher sinks.Searcher, q sinks.EventQuery, last uint64) iter.Seq2[sinks.Delivery, error] {
+func (a Archive) after(ctx context.Context, searcher sinks.Searcher, q sinks.EventQuery, last uint64) iter.Seq2[sinks.Delivery, error] {
 	return func(yield func(sinks.Delivery, error) bool) {
 		if q.After >= last {
 			return

@@ -1,4 +1,4 @@
-package app
+package records
 
 import (
 	"context"
@@ -18,12 +18,12 @@ const (
 
 // places says what became of an event for each endpoint, by name. attempts are those with
 // it.
-func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.AttemptRecord) ([]admin.Place, error) {
-	infos, err := a.engine.CursorInfos(ctx)
+func (a Archive) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.AttemptRecord) ([]admin.Place, error) {
+	infos, err := a.Engine.CursorInfos(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing how far endpoints are: %w", err)
 	}
-	letters, err := a.engine.DeadLetters(ctx, sinks.DeadQuery{Sequences: []uint64{d.Sequence}})
+	letters, err := a.Engine.DeadLetters(ctx, sinks.DeadQuery{Sequences: []uint64{d.Sequence}})
 	if err != nil {
 		return nil, fmt.Errorf("looking for dead letters: %w", err)
 	}
@@ -36,15 +36,14 @@ func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.At
 			accepted[t.Endpoint] = true
 		}
 	}
-	searcher, err := a.events().searcher()
+	searcher, err := a.searcher()
 	if err != nil {
 		return nil, err
 	}
-	working := a.working()
 	var list []admin.Place
 	for i := range infos {
 		info := &infos[i]
-		if isJobCursor(info.Name) {
+		if IsJob(info.Name) {
 			continue
 		}
 		settled, err := searcher.Settled(ctx, info.Name, d.Sequence)
@@ -55,7 +54,6 @@ func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.At
 			return nil, fmt.Errorf("asking what became of an event: %w", err)
 		}
 		place := admin.Place{Endpoint: info.Name}
-		delivery := working[info.Name]
 		switch {
 		case d.Sequence <= info.Begin:
 			place.State = placeBefore
@@ -65,7 +63,7 @@ func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.At
 			place.State, place.Dead = sinks.DeadLettered.String(), dead[info.Name]
 		case accepted[info.Name]:
 			place.State = sinks.Delivered.String()
-		case delivery != nil && !delivery.wants(d):
+		case a.Filters(info.Name, d.Event):
 			place.State = sinks.Filtered.String()
 		default:
 			place.State = placeSettled
@@ -73,10 +71,4 @@ func (a *App) places(ctx context.Context, d *sinks.Delivery, attempts []sinks.At
 		list = append(list, place)
 	}
 	return list, nil
-}
-
-// wants tells whether the endpoint's filter selects an event.
-func (d *delivery) wants(event *sinks.Delivery) bool {
-	_, ep := d.current()
-	return ep.Wants(event.Event)
 }
