@@ -1,11 +1,10 @@
 // Package app is where the configuration meets the constructors: it builds a dispatcher
 // from a config.Config, runs it, changes it while it runs and stops it.
 //
-// An endpoint at work is a delivery: one flow from its place in the engine, and one for
-// each job that delivers old events again. What operators ask and change is a dispatcher,
-// put together from control, events, letters, jobs, quarantine and operations; what has to
-// outlive a restart of it (states of endpoints, jobs, the operators' log) is in the engine,
-// beside the events.
+// What works lives in packages of its own: deliveries of new events in delivery, jobs that
+// deliver old ones again in replay. What an engine keeps is shown by records. App puts
+// them together for operators as a dispatcher. What has to outlive a restart (states of
+// endpoints, jobs, the operators' log) is in the engine, beside the events.
 //
 // Things are built inside-out (engine, then cursors and deliveries, then intake, then
 // admin) and stopped last-built-first. [Start] returns a running [App]; who started it
@@ -25,7 +24,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/delivery"
 	"github.com/regcast/regcast/cmd/internal/records"
+	"github.com/regcast/regcast/cmd/internal/replay"
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications/intake"
@@ -50,11 +51,12 @@ type App struct {
 
 	engine    sinks.Engine
 	condition condition     // of the engine
+	history   sinks.History // of the engine; nil if attempts are not recorded
 	news      *records.News // records in the engine
 	slots     *endpoints.Slots
-	keeper    *keeper
-	jobs      *jobs
 
+	deliveries *delivery.Set
+	replays    *replay.Runner
 	dispatcher *dispatcher
 	intake     *intake.Handler
 	admin      *admin.Handler
@@ -63,13 +65,10 @@ type App struct {
 	stopping atomic.Bool
 	tokens   atomic.Pointer[credentials]
 
-	mu         sync.Mutex   // one Reload, Shutdown or forgetting at a time
-	listing    sync.RWMutex // guards what they change for who holds no mu
-	config     *config.Config
-	deliveries map[string]*delivery
-	stopped    bool
+	config atomic.Pointer[config.Config] // that applies now
 
-	sweep func() // ends housekeeping
+	mu      sync.Mutex // one Reload or Shutdown at a time
+	stopped bool
 }
 
 // maxInFlight bounds the requests in flight of all endpoints together.
@@ -82,10 +81,9 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 		return nil, problems
 	}
 	a := &App{
-		opts: opts, logger: opts.Logger, config: cfg,
-		registry:   prometheus.NewRegistry(),
-		slots:      endpoints.NewSlots(maxInFlight),
-		deliveries: make(map[string]*delivery),
+		opts: opts, logger: opts.Logger,
+		registry: prometheus.NewRegistry(),
+		slots:    endpoints.NewSlots(maxInFlight),
 	}
 	if a.logger == nil {
 		a.logger = slog.New(slog.DiscardHandler)
@@ -98,24 +96,22 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 		}
 	}()
 
-	if err := a.openEngine(ctx); err != nil {
+	if err := a.openEngine(ctx, cfg); err != nil {
 		return nil, err
 	}
 	a.metrics.Observe(a.engine)
 	a.news = &records.News{Recorder: a.engine}
-	a.keeper = startKeeper(a.engine, a.logger)
-	a.jobs = newJobs(a)
-	next, err := a.prepare(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.apply(ctx, cfg, next); err != nil {
+	a.deliveries = delivery.Start(&delivery.Options{
+		Engine: a.engine, Metrics: a.metrics, Logger: a.logger, Build: a.newEndpoint,
+		Removed: func(ctx context.Context, name string) error { return a.replays.EndpointRemoved(ctx, name) },
+	})
+	a.replays = replay.NewRunner(a.archive(), a.deliveries, a.logger)
+	if err := a.change(ctx, cfg); err != nil {
 		return nil, err
 	}
 	if err := a.openDispatcher(ctx); err != nil {
 		return nil, err
 	}
-	a.startHousekeeping()
 	if err := a.startServers(cfg); err != nil {
 		return nil, err
 	}
@@ -167,9 +163,6 @@ func (a *App) Shutdown(ctx context.Context) error {
 	if a.admin != nil {
 		a.admin.Refuse()
 	}
-	if a.sweep != nil {
-		a.sweep()
-	}
 	errs := a.stop(ctx)
 	// What operators asked for may still be waiting for mu.
 	return errors.Join(append(errs, a.servers.admin.shutdown(ctx))...)
@@ -186,9 +179,9 @@ func (a *App) stop(ctx context.Context) (errs []error) {
 	if a.intake != nil {
 		a.intake.Refuse()
 	}
-	errs = append(errs, a.servers.intake.shutdown(ctx), a.stopDeliveries(ctx))
-	if a.keeper != nil {
-		errs = append(errs, a.keeper.stop(ctx))
+	errs = append(errs, a.servers.intake.shutdown(ctx))
+	if a.deliveries != nil {
+		errs = append(errs, a.deliveries.Shutdown(ctx))
 	}
 	if a.engine != nil {
 		if err := a.engine.Shutdown(ctx); err != nil {
@@ -196,26 +189,6 @@ func (a *App) stop(ctx context.Context) (errs []error) {
 		}
 	}
 	return errs
-}
-
-// stopDeliveries stops all of them at once, since each may take its drain timeout.
-func (a *App) stopDeliveries(ctx context.Context) error {
-	for _, d := range a.deliveries {
-		d.end()
-	}
-	var errs []error
-	for _, d := range a.deliveries {
-		errs = append(errs, a.stopDelivery(ctx, d))
-	}
-	return errors.Join(errs...)
-}
-
-// stopDelivery stops d and has all that is known of its endpoint written down.
-func (a *App) stopDelivery(ctx context.Context, d *delivery) error {
-	err := d.stop(ctx)
-	_, ep := d.current()
-	a.keeper.note(d.name, ep.Snapshot())
-	return err
 }
 
 // adminTokens are the admin credentials that are valid now.

@@ -4,23 +4,26 @@ import (
 	"context"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/delivery"
 	"github.com/regcast/regcast/cmd/internal/records"
+	"github.com/regcast/regcast/cmd/internal/replay"
 	"github.com/regcast/regcast/notifications"
 )
 
 // A dispatcher is an App as operators see it: an [admin.Dispatcher], put together from
 // what answers each kind of question.
 type dispatcher struct {
-	control
+	app *App
+	*delivery.Set
 	records.Archive
-	letters
-	*jobs
+	records.Letters
+	*replay.Runner
 	records.Quarantine
 	*records.Operations
 }
 
 // Reload reads the configuration file again; see [admin.Operations].
-func (d *dispatcher) Reload(ctx context.Context) error { return d.control.app.Reload(ctx) }
+func (d *dispatcher) Reload(ctx context.Context) error { return d.app.Reload(ctx) }
 
 var _ admin.Dispatcher = (*dispatcher)(nil)
 
@@ -30,50 +33,26 @@ func (a *App) openDispatcher(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.jobs.restore(ctx); err != nil {
+	if err := a.replays.Restore(ctx); err != nil {
 		return err
 	}
 	a.dispatcher = &dispatcher{
-		control:    control{a},
+		app:        a,
+		Set:        a.deliveries,
 		Archive:    a.archive(),
-		letters:    letters{a.letters(), a},
-		jobs:       a.jobs,
-		Quarantine: records.Quarantine{Engine: a.engine, Recorder: a.news, MaxEvents: a.config.Intake.MaxEvents},
+		Letters:    records.Letters{Engine: a.engine},
+		Runner:     a.replays,
+		Quarantine: records.Quarantine{Engine: a.engine, Recorder: a.news, MaxEvents: a.config.Load().Intake.MaxEvents},
 		Operations: log,
 	}
 	return nil
 }
 
 func (a *App) archive() records.Archive {
-	return records.Archive{Engine: a.engine, News: a.news, Filters: a.filters}
-}
-
-func (a *App) letters() records.Letters { return records.Letters{Engine: a.engine} }
-
-// filters tells whether the filter of an endpoint, as it is configured now, keeps e out.
-func (a *App) filters(endpoint string, e *notifications.Event) bool {
-	d := a.working()[endpoint]
-	if d == nil {
-		return false
-	}
-	_, ep := d.current()
-	return !ep.Wants(e)
-}
-
-// working are the endpoints of the configuration, by name.
-func (a *App) working() map[string]*delivery {
-	a.listing.RLock()
-	defer a.listing.RUnlock()
-	all := make(map[string]*delivery, len(a.deliveries))
-	for name, d := range a.deliveries {
-		all[name] = d
-	}
-	return all
+	return records.Archive{Engine: a.engine, News: a.news, Filters: a.deliveries.Filters}
 }
 
 // source is how this dispatcher names itself in events that it makes.
 func (a *App) source() notifications.SourceRecord {
-	a.listing.RLock()
-	defer a.listing.RUnlock()
-	return notifications.SourceRecord{Addr: a.config.Source.Addr}
+	return notifications.SourceRecord{Addr: a.config.Load().Source.Addr}
 }

@@ -19,10 +19,10 @@ func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
 	opts.Logger = a.logger
 	opts.Metrics = a.metrics
 	opts.Slots = a.slots
-	opts.OnState = func(s endpoints.Snapshot) { a.keeper.note(c.Name, s) }
-	opts.OnStorm = func(sequences []uint64) { a.reviveStorm(c.Name, sequences) }
-	if history, ok := a.engine.(sinks.History); ok && a.config.Engine.History != config.HistoryOff {
-		opts.OnAttempt = func(r sinks.AttemptRecord) { history.RecordAttempts(r) }
+	opts.OnState = func(s endpoints.Snapshot) { a.deliveries.Note(c.Name, s) }
+	opts.OnStorm = func(sequences []uint64) { a.deliveries.ReviveStorm(c.Name, sequences) }
+	if a.history != nil {
+		opts.OnAttempt = func(r sinks.AttemptRecord) { a.history.RecordAttempts(r) }
 	}
 	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
 	if err != nil {
@@ -74,17 +74,5 @@ func rules(r config.Rules) sinks.Rules {
 	return sinks.Rules{
 		Kinds: r.Kinds, Actions: r.Actions, Repositories: r.Repositories, Tags: r.Tags,
 		MediaTypes: r.MediaTypes, Actors: r.Actors, Methods: r.Methods,
-	}
-}
-
-// start is where a new endpoint's cursor begins.
-func start(s config.Start) sinks.Position {
-	switch {
-	case s.Oldest:
-		return sinks.Oldest()
-	case !s.At.IsZero():
-		return sinks.Since(s.At)
-	default:
-		return sinks.Now()
 	}
 }

@@ -16,8 +16,8 @@ type condition interface {
 }
 
 // openEngine opens the engine that the configuration names.
-func (a *App) openEngine(ctx context.Context) error {
-	switch c := &a.config.Engine; c.Kind {
+func (a *App) openEngine(ctx context.Context, cfg *config.Config) error {
+	switch c := &cfg.Engine; c.Kind {
 	case config.EngineMemory:
 		a.logger.Warn("the memory engine forgets everything at a restart")
 		m := sinks.NewMemory(&sinks.MemoryOptions{
@@ -26,7 +26,7 @@ func (a *App) openEngine(ctx context.Context) error {
 		})
 		a.engine, a.condition = m, m
 	default:
-		j, err := journal.Open(a.config.DataDir, &journal.Options{
+		j, err := journal.Open(cfg.DataDir, &journal.Options{
 			RetentionAge:    c.Journal.RetentionAge,
 			RetentionBytes:  int64(c.Journal.RetentionBytes),
 			OnFull:          journal.OnFull(c.Journal.OnFull),
@@ -40,6 +40,9 @@ func (a *App) openEngine(ctx context.Context) error {
 			return err // which says that the journal was being opened
 		}
 		a.engine, a.condition = j, j
+	}
+	if history, ok := a.engine.(sinks.History); ok && cfg.Engine.History != config.HistoryOff {
+		a.history = history
 	}
 	return nil
 }

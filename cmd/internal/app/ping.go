@@ -15,13 +15,13 @@ import (
 )
 
 // Ping sends a test event to an endpoint; see [admin.EndpointControl].
-func (c control) Ping(ctx context.Context, name, sample string) (admin.Pong, error) {
-	d, err := c.app.find(ctx, name)
+func (d *dispatcher) Ping(ctx context.Context, name, sample string) (admin.Pong, error) {
+	at, err := d.Find(ctx, name)
 	if err != nil {
 		return admin.Pong{}, err
 	}
-	_, ep := d.current()
-	return ping(ctx, ep, c.app.source(), sample)
+	_, ep := at.Current()
+	return ping(ctx, ep, d.app.source(), sample)
 }
 
 // PingAlone sends a test event to the endpoint of that name in cfg, as a running

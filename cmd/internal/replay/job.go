@@ -1,4 +1,4 @@
-package app
+package replay
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/delivery"
 	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/sinks"
@@ -30,21 +31,20 @@ type jobRecord struct {
 	Letters *sinks.DeadQuery `json:"letters,omitempty"` // of dead letters
 }
 
-// A job delivers again. Its flow is one of its endpoint's delivery.
+// A job delivers again. Its flow is one of those of its endpoint's delivery.
 type job struct {
 	id       string
 	endpoint string
-	app      *App
-	flow     *flow
+	engine   sinks.Engine
+	flow     *delivery.Flow
 
 	mu     sync.Mutex
 	record jobRecord
 }
 
-// newJob returns a job whose record says all, and that does nothing yet. ended is told
-// when it is done.
-func newJob(a *App, record jobRecord, ended func(*job)) (*job, error) {
-	j := &job{id: record.ID, endpoint: record.Endpoint, app: a, record: record}
+// newJob returns a job whose record says all, and that does nothing yet.
+func (r *Runner) newJob(record jobRecord) (*job, error) {
+	j := &job{id: record.ID, endpoint: record.Endpoint, engine: r.engine, record: record}
 	name := records.JobCursor(record.Endpoint, record.ID)
 	var match sinks.Matcher // which of the events that a replay passes it is to deliver; nil: all
 	if record.Select != nil {
@@ -53,20 +53,20 @@ func newJob(a *App, record jobRecord, ended func(*job)) (*job, error) {
 			return nil, err
 		}
 	}
-	j.flow = &flow{
-		name: name, logger: a.logger.With("endpoint", record.Endpoint, "job", record.ID),
-		claim: func(ctx context.Context) (sinks.Cursor, error) {
+	j.flow = &delivery.Flow{
+		Name: name, Logger: r.logger.With("endpoint", record.Endpoint, "job", record.ID),
+		Claim: func(ctx context.Context) (sinks.Cursor, error) {
 			if record.Kind == jobDead {
-				return a.engine.DeadCursor(ctx, name, *record.Letters)
+				return r.engine.DeadCursor(ctx, name, *record.Letters)
 			}
-			return a.engine.Cursor(ctx, name, &sinks.CursorOptions{From: sinks.AtSequence(record.From), To: record.To})
+			return r.engine.Cursor(ctx, name, &sinks.CursorOptions{From: sinks.AtSequence(record.From), To: record.To})
 		},
-		adapt: func(o *sinks.DeliverOptions) {
+		Adapt: func(o *sinks.DeliverOptions) {
 			o.Rate, o.Replay, o.Window = record.Rate, record.ID, jobWindow
 			o.Match = both(o.Match, match)
 			o.OnSettle = j.settled
 		},
-		ended: func() { ended(j) },
+		Ended: func() { r.ended(j) },
 	}
 	return j, nil
 }
@@ -107,7 +107,7 @@ func (j *job) show(infos map[string]*sinks.CursorInfo) admin.Job {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	shown := j.record.Job
-	if info := infos[j.flow.name]; info != nil && shown.State == admin.JobRunning {
+	if info := infos[j.flow.Name]; info != nil && shown.State == admin.JobRunning {
 		shown.Total, shown.Done, shown.Delivered, shown.Dead = info.Pending, 0, 0, 0
 		for outcome, n := range info.Totals {
 			shown.Total += n
@@ -123,17 +123,17 @@ func (j *job) finish(ctx context.Context, state admin.JobState, cause string) er
 	if err := j.note(ctx, state, cause); err != nil {
 		return err
 	}
-	if err := j.flow.letGo(); err != nil {
+	if err := j.flow.LetGo(); err != nil {
 		return err
 	}
-	if err := j.app.engine.DeleteCursor(ctx, j.flow.name); err != nil {
+	if err := j.engine.DeleteCursor(ctx, j.flow.Name); err != nil {
 		return fmt.Errorf("job %s: forgetting its place: %w", j.id, err)
 	}
 	return nil
 }
 
 func (j *job) note(ctx context.Context, state admin.JobState, cause string) error {
-	infos, err := cursorInfos(ctx, j.app.engine)
+	infos, err := cursorInfos(ctx, j.engine)
 	if err != nil {
 		return err
 	}
@@ -146,11 +146,11 @@ func (j *job) note(ctx context.Context, state admin.JobState, cause string) erro
 	ended := j.record
 	ended.Job = shown
 	ended.State, ended.Error, ended.Ended = state, cause, time.Now().UTC()
-	if err := keepJob(ctx, j.app.engine, &ended); err != nil {
+	if err := keepJob(ctx, j.engine, &ended); err != nil {
 		return err
 	}
 	j.record = ended
-	j.flow.logger.Info("job ended", "state", state, "cause", cause, "delivered", ended.Delivered, "dead", ended.Dead)
+	j.flow.Logger.Info("job ended", "state", state, "cause", cause, "delivered", ended.Delivered, "dead", ended.Dead)
 	return nil
 }
 

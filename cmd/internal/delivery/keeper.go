@@ -1,4 +1,4 @@
-package app
+package delivery
 
 import (
 	"context"
@@ -22,13 +22,13 @@ const fileDisabled = "by the configuration file"
 
 // restoreState tells ep what was known of the endpoint of that name before a restart, or
 // before it was removed.
-func (a *App) restoreState(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) error {
-	s, err := readState(ctx, a.engine, c.Name)
+func (s *Set) restoreState(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) error {
+	known, err := readState(ctx, s.opts.Engine, c.Name)
 	if err != nil && !errors.Is(err, sinks.ErrNotFound) {
 		return fmt.Errorf("endpoint %s: reading its state: %w", c.Name, err)
 	}
 	if err == nil {
-		ep.Restore(s)
+		ep.Restore(known)
 	}
 	followFile(ep, false, c.Disabled)
 	return nil

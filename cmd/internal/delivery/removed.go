@@ -1,9 +1,10 @@
-package app
+package delivery
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ func removedKey(name string) string { return removedPrefix + name }
 
 // retireOthers lets every place that is not an endpoint of the file hold nothing back,
 // and notes since when.
-func (a *App) retireOthers(ctx context.Context, kept map[string]bool) error {
-	infos, err := a.engine.CursorInfos(ctx)
+func (s *Set) retireOthers(ctx context.Context, kept map[string]bool) error {
+	infos, err := s.opts.Engine.CursorInfos(ctx)
 	if err != nil {
 		return fmt.Errorf("listing the places of endpoints: %w", err)
 	}
@@ -31,27 +32,27 @@ func (a *App) retireOthers(ctx context.Context, kept map[string]bool) error {
 		if kept[info.Name] || info.Held || records.IsJob(info.Name) {
 			continue
 		}
-		if err := a.retire(ctx, info.Name); err != nil {
+		if err := s.retire(ctx, info.Name); err != nil {
 			return fmt.Errorf("retiring the place of endpoint %s: %w", info.Name, err)
 		}
 	}
 	return nil
 }
 
-func (a *App) retire(ctx context.Context, name string) error {
-	_, err := a.removedSince(ctx, name)
+func (s *Set) retire(ctx context.Context, name string) error {
+	_, err := s.removedSince(ctx, name)
 	if !errors.Is(err, sinks.ErrNotFound) {
 		return err // retired before
 	}
-	if err := a.engine.RetireCursor(ctx, name); err != nil {
+	if err := s.opts.Engine.RetireCursor(ctx, name); err != nil {
 		return err
 	}
-	return a.engine.SetState(ctx, removedKey(name), []byte(time.Now().UTC().Format(time.RFC3339)))
+	return s.opts.Engine.SetState(ctx, removedKey(name), []byte(time.Now().UTC().Format(time.RFC3339)))
 }
 
 // startHousekeeping forgets, from time to time, the places of endpoints that were taken
-// out of the file long ago. The goroutine is joined by a.sweep.
-func (a *App) startHousekeeping() {
+// out of the file long ago. The goroutine is joined by what it returns.
+func (s *Set) startHousekeeping() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -59,8 +60,8 @@ func (a *App) startHousekeeping() {
 		tick := time.NewTicker(time.Hour)
 		defer tick.Stop()
 		for {
-			if err := a.forgetRemoved(ctx, time.Now()); err != nil && ctx.Err() == nil {
-				a.logger.Error("forgetting removed endpoints", "error", err)
+			if err := s.forgetRemoved(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				s.opts.Logger.Error("forgetting removed endpoints", "error", err)
 			}
 			select {
 			case <-ctx.Done():
@@ -69,21 +70,21 @@ func (a *App) startHousekeeping() {
 			}
 		}
 	}()
-	a.sweep = func() { cancel(); <-done }
+	return func() { cancel(); <-done }
 }
 
-func (a *App) forgetRemoved(ctx context.Context, now time.Time) error {
-	keys, err := a.engine.StateKeys(ctx, removedPrefix)
+func (s *Set) forgetRemoved(ctx context.Context, now time.Time) error {
+	keys, err := s.opts.Engine.StateKeys(ctx, removedPrefix)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, key := range keys {
 		name := strings.TrimPrefix(key, removedPrefix)
-		since, err := a.removedSince(ctx, name)
+		since, err := s.removedSince(ctx, name)
 		if err == nil && now.Sub(since) >= removedFor {
-			if err = a.forget(ctx, name); err == nil {
-				a.logger.Info("forgot an endpoint that was removed a week ago", "endpoint", name, "since", since)
+			if err = s.forget(ctx, name); err == nil {
+				s.opts.Logger.Info("forgot an endpoint that was removed a week ago", "endpoint", name, "since", since)
 			}
 		}
 		errs = append(errs, err)
@@ -92,8 +93,8 @@ func (a *App) forgetRemoved(ctx context.Context, now time.Time) error {
 }
 
 // removedSince is since when an endpoint is not in the file. Errors: sinks.ErrNotFound.
-func (a *App) removedSince(ctx context.Context, name string) (time.Time, error) {
-	value, err := a.engine.State(ctx, removedKey(name))
+func (s *Set) removedSince(ctx context.Context, name string) (time.Time, error) {
+	value, err := s.opts.Engine.State(ctx, removedKey(name))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -107,29 +108,30 @@ func (a *App) removedSince(ctx context.Context, name string) (time.Time, error) 
 // forget ends an endpoint that is not in the file: its dead letters go, its place, and
 // all that is known of it. That it was removed is forgotten last, so that what a crash
 // interrupts can be done again.
-func (a *App) forget(ctx context.Context, name string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.deliveries[name] != nil {
+func (s *Set) forget(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deliveries[name] != nil {
 		return fmt.Errorf("endpoint %s: %w: take it out of the configuration first", name, admin.ErrConflict)
 	}
-	infos, err := cursorInfos(ctx, a.engine)
+	infos, err := s.opts.Engine.CursorInfos(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("listing the places of endpoints: %w", err)
 	}
-	if _, err := a.removedSince(ctx, name); infos[name] == nil && err != nil || records.IsJob(name) {
+	if _, err := s.removedSince(ctx, name); !slices.ContainsFunc(infos, func(i sinks.CursorInfo) bool { return i.Name == name }) && err != nil || records.IsJob(name) {
 		return fmt.Errorf("endpoint %s: %w", name, admin.ErrNotFound)
 	}
+	letters := records.Letters{Engine: s.opts.Engine}
 	dead := admin.DeadRequest{DeadSelection: admin.DeadSelection{Endpoint: name}}
-	if _, err := a.letters().DropDead(ctx, dead); err != nil {
+	if _, err := letters.DropDead(ctx, dead); err != nil {
 		return err
 	}
-	if err := a.engine.DeleteCursor(ctx, name); err != nil {
+	if err := s.opts.Engine.DeleteCursor(ctx, name); err != nil {
 		return fmt.Errorf("forgetting endpoint %s: %w", name, err)
 	}
-	if err := a.keeper.forget(ctx, name); err != nil {
+	if err := s.keeper.forget(ctx, name); err != nil {
 		return fmt.Errorf("forgetting endpoint %s: %w", name, err)
 	}
-	a.metrics.Forget(name)
-	return a.engine.SetState(ctx, removedKey(name), nil)
+	s.opts.Metrics.Forget(name)
+	return s.opts.Engine.SetState(ctx, removedKey(name), nil)
 }

@@ -1,10 +1,11 @@
-package app
+package delivery
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,16 +16,12 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
-// control shows and steers the endpoints of an App.
-type control struct{ app *App }
-
 // byOperator is the cause of what a person has set.
 const byOperator = "by an operator"
 
 // Endpoints lists endpoints; see [admin.EndpointControl].
-func (c control) Endpoints(ctx context.Context) ([]admin.Endpoint, error) {
-	working := c.app.working()
-	infos, err := c.app.engine.CursorInfos(ctx)
+func (s *Set) Endpoints(ctx context.Context) ([]admin.Endpoint, error) {
+	infos, err := s.opts.Engine.CursorInfos(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing how far endpoints are: %w", err)
 	}
@@ -35,9 +32,9 @@ func (c control) Endpoints(ctx context.Context) ([]admin.Endpoint, error) {
 		}
 		e := admin.Endpoint{Name: info.Name}
 		fillStanding(&e, &info)
-		if d := working[info.Name]; d != nil {
+		if d := s.Named(info.Name); d != nil {
 			fillWorking(&e, d)
-		} else if err := c.fillRemoved(ctx, &e); err != nil {
+		} else if err := s.fillRemoved(ctx, &e); err != nil {
 			return nil, err
 		}
 		list = append(list, e)
@@ -58,8 +55,8 @@ func fillStanding(e *admin.Endpoint, info *sinks.CursorInfo) {
 }
 
 // fillWorking sets how an endpoint of the configuration is.
-func fillWorking(e *admin.Endpoint, d *delivery) {
-	config, ep := d.current()
+func fillWorking(e *admin.Endpoint, d *Delivery) {
+	config, ep := d.Current()
 	s := ep.Snapshot()
 	fillState(e, s.State())
 	e.URL, e.Format, e.InFlight = ep.URL(), config.Format, ep.InFlight()
@@ -72,27 +69,27 @@ func fillState(e *admin.Endpoint, s endpoints.State) {
 
 // fillRemoved sets what there is to say of an endpoint that the configuration does not
 // have any more.
-func (c control) fillRemoved(ctx context.Context, e *admin.Endpoint) error {
-	since, err := c.app.removedSince(ctx, e.Name)
+func (s *Set) fillRemoved(ctx context.Context, e *admin.Endpoint) error {
+	since, err := s.removedSince(ctx, e.Name)
 	if err != nil && !errors.Is(err, sinks.ErrNotFound) {
 		return err
 	}
 	fillState(e, endpoints.State{Name: endpoints.StateRemoved, Cause: "not in the configuration file", Since: since})
-	s, err := readState(ctx, c.app.engine, e.Name)
+	known, err := readState(ctx, s.opts.Engine, e.Name)
 	if err != nil && !errors.Is(err, sinks.ErrNotFound) {
 		return fmt.Errorf("endpoint %s: reading its last state: %w", e.Name, err)
 	}
-	e.LastError, e.LastSuccess = s.LastError, s.LastSuccess
+	e.LastError, e.LastSuccess = known.LastError, known.LastSuccess
 	return nil
 }
 
 // Control steers an endpoint; see [admin.EndpointControl]. What a person has set is
 // durable when it returns.
-func (c control) Control(ctx context.Context, name string, action admin.Action) error {
+func (s *Set) Control(ctx context.Context, name string, action admin.Action) error {
 	if action == admin.Forget {
-		return c.app.forget(ctx, name)
+		return s.forget(ctx, name)
 	}
-	d, err := c.app.find(ctx, name)
+	d, err := s.Find(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -108,31 +105,29 @@ func (c control) Control(ctx context.Context, name string, action admin.Action) 
 	default:
 		return fmt.Errorf("%w: nothing called %q can be done to an endpoint", admin.ErrInvalid, action)
 	}
-	return c.app.keeper.flush(ctx)
+	return s.keeper.flush(ctx)
 }
 
-// find returns the delivery of an endpoint of the configuration.
-func (a *App) find(ctx context.Context, name string) (*delivery, error) {
-	working := a.working()
-	if d := working[name]; d != nil {
+// Find returns the delivery of an endpoint of the configuration. Errors:
+// admin.ErrNotFound; admin.ErrConflict for one that was removed.
+func (s *Set) Find(ctx context.Context, name string) (*Delivery, error) {
+	if d := s.Named(name); d != nil {
 		return d, nil
 	}
-	infos, err := a.engine.CursorInfos(ctx)
+	infos, err := s.opts.Engine.CursorInfos(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing removed endpoints: %w", err)
-	}
-	var names []string
-	for known := range working {
-		names = append(names, known)
 	}
 	for _, info := range infos {
 		if info.Name == name && !records.IsJob(name) {
 			return nil, fmt.Errorf("endpoint %s: %w: it was removed from the configuration", name, admin.ErrConflict)
 		}
 	}
+	s.listing.RLock()
+	names := slices.Sorted(maps.Keys(s.deliveries))
+	s.listing.RUnlock()
 	if len(names) == 0 {
 		return nil, fmt.Errorf("endpoint %s: %w: the configuration has none", name, admin.ErrNotFound)
 	}
-	slices.Sort(names)
 	return nil, fmt.Errorf("endpoint %s: %w: there are %s", name, admin.ErrNotFound, strings.Join(names, ", "))
 }

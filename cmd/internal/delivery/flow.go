@@ -1,4 +1,4 @@
-package app
+package delivery
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
-// A flow moves events from one cursor to an endpoint: what is new, or what a job delivers
-// again.
-type flow struct {
-	name   string // of the cursor
-	logger *slog.Logger
-	claim  func(context.Context) (sinks.Cursor, error)
-	adapt  func(*sinks.DeliverOptions) // what is its own in how to deliver; nil: nothing
-	ended  func()                      // told once the cursor is at its end; nil: it has none
+// A Flow moves events from one cursor to an endpoint: what is new, or what a job delivers
+// again. Its exported fields are set before use and stay.
+type Flow struct {
+	Name   string // of the cursor
+	Logger *slog.Logger
+	Claim  func(context.Context) (sinks.Cursor, error) // opens the cursor
+	Adapt  func(*sinks.DeliverOptions)                 // what is its own in how to deliver; nil: nothing
+	Ended  func()                                      // told once the cursor is at its end; nil: it has none
 
 	cancel context.CancelFunc // ends run; drains first
 	done   chan struct{}      // closed when run has returned; nil before begin
@@ -29,14 +29,14 @@ type flow struct {
 }
 
 // begin starts delivering to ep. drain is how long requests under way may go on after the
-// flow was told to end. It is joined by halt.
-func (f *flow) begin(ep *endpoints.Endpoint, drain time.Duration) {
+// flow was told to end. It is joined by Halt.
+func (f *Flow) begin(ep *endpoints.Endpoint, drain time.Duration) {
 	opts := ep.DeliverOptions()
 	if opts.Drain = drain; drain == 0 {
 		opts.Drain = -1 // Deliver takes 0 for its default
 	}
-	if f.adapt != nil {
-		f.adapt(opts)
+	if f.Adapt != nil {
+		f.Adapt(opts)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.done = cancel, make(chan struct{})
@@ -49,7 +49,7 @@ const deliverAgain = 5 * time.Second
 // run delivers until ctx or the cursor ends. An engine that fails (a disk that cannot be
 // read) is tried again, with a cursor of its own so that no loan of the last try is left:
 // what is stored is not given up on.
-func (f *flow) run(ctx context.Context, ep *endpoints.Endpoint, opts *sinks.DeliverOptions) {
+func (f *Flow) run(ctx context.Context, ep *endpoints.Endpoint, opts *sinks.DeliverOptions) {
 	defer close(f.done)
 	for {
 		err := f.deliver(ctx, ep, opts)
@@ -57,12 +57,12 @@ func (f *flow) run(ctx context.Context, ep *endpoints.Endpoint, opts *sinks.Deli
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			if f.ended != nil {
-				f.ended()
+			if f.Ended != nil {
+				f.Ended()
 			}
 			return
 		}
-		f.logger.Error("delivering stopped, trying again", "error", err, "after", deliverAgain)
+		f.Logger.Error("delivering stopped, trying again", "error", err, "after", deliverAgain)
 		select {
 		case <-ctx.Done():
 			return
@@ -72,26 +72,26 @@ func (f *flow) run(ctx context.Context, ep *endpoints.Endpoint, opts *sinks.Deli
 }
 
 // deliver is one try of run.
-func (f *flow) deliver(ctx context.Context, ep *endpoints.Endpoint, opts *sinks.DeliverOptions) error {
-	cursor, err := f.place(ctx)
+func (f *Flow) deliver(ctx context.Context, ep *endpoints.Endpoint, opts *sinks.DeliverOptions) error {
+	cursor, err := f.Place(ctx)
 	if err != nil {
 		return err
 	}
 	err = sinks.Deliver(ctx, cursor, ep, opts)
 	if err != nil {
-		err = errors.Join(err, f.letGo())
+		err = errors.Join(err, f.LetGo())
 	}
 	return err
 }
 
-// place returns the place in the engine, which it takes first if need be.
-func (f *flow) place(ctx context.Context) (sinks.Cursor, error) {
+// Place returns the place in the engine, which it takes first if need be.
+func (f *Flow) Place(ctx context.Context) (sinks.Cursor, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cursor == nil {
-		cursor, err := f.claim(ctx)
+		cursor, err := f.Claim(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%s: opening its place in the engine: %w", f.name, err)
+			return nil, fmt.Errorf("%s: opening its place in the engine: %w", f.Name, err)
 		}
 		f.cursor = cursor
 	}
@@ -99,14 +99,14 @@ func (f *flow) place(ctx context.Context) (sinks.Cursor, error) {
 }
 
 // held returns the place in the engine, nil while the flow has none.
-func (f *flow) held() sinks.Cursor {
+func (f *Flow) held() sinks.Cursor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.cursor
 }
 
-// letGo gives the place back.
-func (f *flow) letGo() error {
+// LetGo gives the place back.
+func (f *Flow) LetGo() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cursor == nil {
@@ -115,20 +115,20 @@ func (f *flow) letGo() error {
 	cursor := f.cursor
 	f.cursor = nil
 	if err := cursor.Close(); err != nil {
-		return fmt.Errorf("%s: closing its place: %w", f.name, err)
+		return fmt.Errorf("%s: closing its place: %w", f.Name, err)
 	}
 	return nil
 }
 
-// end tells run to end; halt waits for it.
-func (f *flow) end() {
+// end tells run to end; Halt waits for it.
+func (f *Flow) end() {
 	if f.cancel != nil {
 		f.cancel()
 	}
 }
 
-// halt ends run and waits for it, but keeps the place.
-func (f *flow) halt(ctx context.Context) error {
+// Halt ends run and waits for it, but keeps the place.
+func (f *Flow) Halt(ctx context.Context) error {
 	if f.done == nil {
 		return nil
 	}
@@ -137,14 +137,14 @@ func (f *flow) halt(ctx context.Context) error {
 	case <-f.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: waiting for requests under way: %w", f.name, ctx.Err())
+		return fmt.Errorf("%s: waiting for requests under way: %w", f.Name, ctx.Err())
 	}
 }
 
-// stop is halt, and gives the place back.
-func (f *flow) stop(ctx context.Context) error {
-	if err := f.halt(ctx); err != nil {
+// stop is Halt, and gives the place back.
+func (f *Flow) stop(ctx context.Context) error {
+	if err := f.Halt(ctx); err != nil {
 		return err // run has the place still
 	}
-	return f.letGo()
+	return f.LetGo()
 }

@@ -1,4 +1,4 @@
-package app
+package delivery
 
 import (
 	"context"
@@ -15,52 +15,64 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
-// A delivery is one endpoint at work: what moves new events to it, and the jobs that
+// A Delivery is one endpoint at work: what moves new events to it, and the jobs that
 // deliver old ones to it again. The endpoint behind it changes with the configuration.
-type delivery struct {
+type Delivery struct {
 	name   string
 	logger *slog.Logger
-	live   *flow
+	live   *Flow
 
 	mu       sync.Mutex // guards what follows
 	config   *config.Endpoint
 	endpoint *endpoints.Endpoint
 	drain    time.Duration
 	working  bool             // its flows are to work; false between two endpoints, too
-	stopped  bool             // for good
-	jobs     map[string]*flow // by the name of their cursor
+	stopped  error            // why, once it is for good
+	jobs     map[string]*Flow // by the name of their cursor
 }
 
 // open takes the endpoint's place in the engine, so that from now on no event passes it
 // by. Nothing is delivered before begin.
-func (a *App) open(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) (*delivery, error) {
-	d := &delivery{
-		name: c.Name, logger: a.logger.With("endpoint", c.Name), config: c, endpoint: ep,
-		jobs: make(map[string]*flow),
+func (s *Set) open(ctx context.Context, c *config.Endpoint, ep *endpoints.Endpoint) (*Delivery, error) {
+	d := &Delivery{
+		name: c.Name, logger: s.opts.Logger.With("endpoint", c.Name), config: c, endpoint: ep,
+		jobs: make(map[string]*Flow),
 	}
-	d.live = &flow{name: c.Name, logger: d.logger, claim: a.claim(c)}
-	if err := a.restoreState(ctx, c, ep); err != nil {
+	d.live = &Flow{Name: c.Name, Logger: d.logger, Claim: s.claim(c)}
+	if err := s.restoreState(ctx, c, ep); err != nil {
 		return nil, err
 	}
-	if _, err := d.live.place(ctx); err != nil {
+	if _, err := d.live.Place(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.engine.SetState(ctx, removedKey(c.Name), nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("endpoint %s: %w", c.Name, err), d.live.letGo())
+	if err := s.opts.Engine.SetState(ctx, removedKey(c.Name), nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("endpoint %s: %w", c.Name, err), d.live.LetGo())
 	}
 	return d, nil
 }
 
 // claim returns what opens the place of an endpoint on the terms of c.
-func (a *App) claim(c *config.Endpoint) func(context.Context) (sinks.Cursor, error) {
+func (s *Set) claim(c *config.Endpoint) func(context.Context) (sinks.Cursor, error) {
 	return func(ctx context.Context) (sinks.Cursor, error) {
-		return a.engine.Cursor(ctx, c.Name, &sinks.CursorOptions{From: start(c.Start), Required: c.Required})
+		return s.opts.Engine.Cursor(ctx, c.Name, &sinks.CursorOptions{From: start(c.Start), Required: c.Required})
+	}
+}
+
+// start is where a new endpoint's cursor begins.
+func start(s config.Start) sinks.Position {
+	switch {
+	case s.Oldest:
+		return sinks.Oldest()
+	case !s.At.IsZero():
+		return sinks.Since(s.At)
+	default:
+		return sinks.Now()
 	}
 }
 
 // begin starts delivering. drain is how long requests under way may go on after the
 // delivery was told to end.
-func (d *delivery) begin(drain time.Duration) {
+func (d *Delivery) begin(drain time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.drain, d.working = drain, true
@@ -70,37 +82,37 @@ func (d *delivery) begin(drain time.Duration) {
 	}
 }
 
-// add begins a job, or lets it begin with the others. It tells whether d is still there
-// to do so.
-func (d *delivery) add(job *flow) bool {
+// Add begins the flow of a job, or lets it begin with the others. Errors: ErrRemoved;
+// notifications.ErrClosed.
+func (d *Delivery) Add(job *Flow) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.stopped {
-		return false
+	if d.stopped != nil {
+		return d.stopped
 	}
-	d.jobs[job.name] = job
+	d.jobs[job.Name] = job
 	if d.working {
 		job.begin(d.endpoint, d.drain)
 	}
-	return true
+	return nil
 }
 
-// drop forgets a job; whoever does stops it.
-func (d *delivery) drop(job *flow) {
+// Drop forgets the flow of a job; whoever does halts it.
+func (d *Delivery) Drop(job *Flow) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.jobs, job.name)
+	delete(d.jobs, job.Name)
 }
 
 // flows are those that work, or would.
-func (d *delivery) flows() []*flow {
+func (d *Delivery) flows() []*Flow {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append(slices.Collect(maps.Values(d.jobs)), d.live)
 }
 
 // end tells all flows to end; halt waits for them.
-func (d *delivery) end() {
+func (d *Delivery) end() {
 	d.mu.Lock()
 	d.working = false
 	d.mu.Unlock()
@@ -110,19 +122,19 @@ func (d *delivery) end() {
 }
 
 // halt ends all flows and waits for them, but keeps their places.
-func (d *delivery) halt(ctx context.Context) error {
+func (d *Delivery) halt(ctx context.Context) error {
 	d.end()
 	var errs []error
 	for _, f := range d.flows() {
-		errs = append(errs, f.halt(ctx))
+		errs = append(errs, f.Halt(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-// stop ends the delivery and gives its places back.
-func (d *delivery) stop(ctx context.Context) error {
+// stop ends the delivery for good, which cause says why, and gives its places back.
+func (d *Delivery) stop(ctx context.Context, cause error) error {
 	d.mu.Lock()
-	d.stopped = true
+	d.stopped = cause
 	d.mu.Unlock()
 	d.end()
 	var errs []error
@@ -135,7 +147,7 @@ func (d *delivery) stop(ctx context.Context) error {
 // swap puts ep, made from c, in the place of the endpoint, whose flows have ended, and
 // returns that one. What is known of it and what was set goes on, but for a hold: the
 // change may be what ends it.
-func (d *delivery) swap(c *config.Endpoint, ep *endpoints.Endpoint) (old *endpoints.Endpoint) {
+func (d *Delivery) swap(c *config.Endpoint, ep *endpoints.Endpoint) (old *endpoints.Endpoint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.config
@@ -148,15 +160,15 @@ func (d *delivery) swap(c *config.Endpoint, ep *endpoints.Endpoint) (old *endpoi
 	return old
 }
 
-// current returns the endpoint of the moment and its configuration.
-func (d *delivery) current() (*config.Endpoint, *endpoints.Endpoint) {
+// Current returns the endpoint of the moment and its configuration.
+func (d *Delivery) Current() (*config.Endpoint, *endpoints.Endpoint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.config, d.endpoint
 }
 
 // steer does something to the endpoint, no other being put in its place meanwhile.
-func (d *delivery) steer(do func(*endpoints.Endpoint)) {
+func (d *Delivery) steer(do func(*endpoints.Endpoint)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	do(d.endpoint)
