@@ -13,7 +13,8 @@
 //
 // An endpoint has a transport of its own, follows no redirect, connects to no link-local
 // address and none of cloud metadata, nor to others that its options refuse, and reads a
-// bounded part of an answer.
+// bounded part of an answer. Each attempt is signed afresh, if that is asked for: see
+// [SigningOptions].
 //
 // Where the fault is the endpoint's, delivery is held and nothing is dropped: its [State]
 // says why, and now and then the next batch is sent as a probe. Where the fault is the

@@ -213,3 +213,24 @@ func ExampleEndpoint_Ping() {
 	// 200 <nil>
 	// ok
 }
+
+// Requests that are signed with two secrets, while receivers change from one to the other.
+func ExampleSigningOptions() {
+	e, err := endpoints.NewEndpoint("audit", "https://audit.example/hook", &endpoints.Options{
+		Signing: endpoints.SigningOptions{Secrets: []endpoints.Secret{
+			endpoints.SecretFile("/run/secrets/audit-key"),
+			endpoints.SecretFile("/run/secrets/audit-key.old"),
+		}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer e.Shutdown(context.Background())
+	request, _ := e.Preview([]*notifications.Event{notificationstest.Push("team/app", "v1", 1)})
+	fmt.Println(request.Header.Get("webhook-id"))
+	fmt.Println(request.Header.Get("webhook-signature"))
+	// Output:
+	// 019b7ca9-9070-78e4-bf01-000000000001
+	// <secret>
+}

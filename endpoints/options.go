@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regcast/regcast/notifications/verify"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 	Concurrency   int           // requests in flight, 1 to 1024; 0: 8. More idle connections are not kept
 	Batch         sinks.BatchOptions
 	Retry         RetryOptions
+	Signing       SigningOptions
 	MaxBlock      time.Duration // how long an event that fails may hold back later ones of its key; 0: 10 min
 	OnBlock       BlockRule     // what becomes of it then; "": BlockPark
 	Match         sinks.Matcher // what the endpoint wants; nil: everything
@@ -155,6 +157,11 @@ func (o *Options) withDefaults() *Options {
 	setDefault(&c.Retry.MaxAge, defaultMaxAge)
 	setDefault(&c.MaxBlock, defaultMaxBlock)
 	setDefault(&c.OnBlock, BlockPark)
+	setDefault(&c.Signing.Scheme, SchemeStandardWebhooks)
+	if c.Signing.Scheme == SchemeHMACSHA256 {
+		setDefault(&c.Signing.Header, verify.HeaderHub)
+	}
+	c.Signing.Secrets = slices.Clone(c.Signing.Secrets)
 	setDefault(&c.FileMaxBytes, int64(defaultFileMaxBytes))
 	setDefault(&c.FileKeep, defaultFileKeep)
 	c.Headers = c.Headers.Clone()
@@ -233,11 +240,14 @@ func (o *Options) validate(p *problems) {
 // validateWebhook checks what only a webhook uses.
 func (o *Options) validateWebhook(p *problems) {
 	o.validateStatuses(p)
+	o.Signing.validate(p)
+	signing := o.Signing.headers()
 	for name, values := range o.Headers {
+		canonical := http.CanonicalHeaderKey(name)
 		switch {
 		case !validHeaderName(name):
 			p.add("headers", "%q is not a header name", name)
-		case ownHeader(http.CanonicalHeaderKey(name)):
+		case ownHeader(canonical) || slices.Contains(signing, canonical):
 			p.add("headers", "%s is set by regcast itself", name)
 		}
 		for _, v := range values {

@@ -21,7 +21,7 @@ const hiddenValue = "<secret>"
 
 // Preview returns the request that a first attempt with batch would make, and false for
 // a built-in endpoint, which makes none. Nothing is sent and no secret is read: the
-// values of Authorization and of configured headers are hidden.
+// values of Authorization, of configured headers and of signatures are hidden.
 func (e *Endpoint) Preview(batch []*notifications.Event) (Preview, bool) {
 	w, ok := e.sender.(*Webhook)
 	if !ok {
@@ -39,12 +39,15 @@ func (w *Webhook) preview(batch []*notifications.Event) Preview {
 			return p
 		}
 	}
-	authorization := ""
+	var fields []field
 	if w.opts.Authorization != nil {
-		authorization = hiddenValue
+		fields = append(fields, field{"Authorization", hiddenValue})
+	}
+	if w.signer != nil {
+		fields = append(fields, w.signer.preview(batch)...)
 	}
 	ctx := sinks.WithAttempt(context.Background(), sinks.Attempt{Number: 1, First: 1})
-	p.Header = requestHeader(ctx, t.request.Header, authorization).Clone()
+	p.Header = requestHeader(ctx, t.request.Header, fields).Clone()
 	for name := range w.opts.Headers {
 		p.Header.Set(name, hiddenValue)
 	}

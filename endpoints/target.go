@@ -98,11 +98,14 @@ func (w *Webhook) currentTarget() (*target, error) {
 	return t, nil
 }
 
-// newRequest returns a request with body. Each of its attempts by http.Transport ends
+// A field is a header of one request.
+type field struct{ name, value string } // the name in canonical form
+
+// newRequest returns a request with those headers and body. Each of its attempts by http.Transport ends
 // with ctx.
-func (t *target) newRequest(ctx context.Context, authorization string, body []byte) *http.Request {
+func (t *target) newRequest(ctx context.Context, fields []field, body []byte) *http.Request {
 	r := t.request.WithContext(ctx)
-	r.Header = requestHeader(ctx, t.request.Header, authorization)
+	r.Header = requestHeader(ctx, t.request.Header, fields)
 	r.ContentLength = int64(len(body))
 	// http.Transport sends headers and body in one piece if it knows the reader to be in
 	// memory. A body that would tell when its buffer can be used again costs a system
@@ -112,26 +115,27 @@ func (t *target) newRequest(ctx context.Context, authorization string, body []by
 	return r
 }
 
-// requestHeader returns the headers of one request: base is not changed.
+// requestHeader returns the headers of one request: base, which is not changed, fields,
+// and those that tell of the attempt.
 //
 // The empty Idempotency-Key in base is never sent. It tells http.Transport that the
 // request may be repeated, so that a kept connection which the receiver has closed
 // meanwhile is replaced at once instead of looking like an outage. Receivers have to
 // expect repeats anyway.
-func requestHeader(ctx context.Context, base http.Header, authorization string) http.Header {
+func requestHeader(ctx context.Context, base http.Header, fields []field) http.Header {
 	a, attempted := sinks.AttemptFrom(ctx)
 	ping := !attempted && isPing(ctx)
-	if !attempted && !ping && authorization == "" {
+	if !attempted && !ping && len(fields) == 0 {
 		return base
 	}
 	h := maps.Clone(base)
-	values := make([]string, 0, 4)
+	values := make([]string, 0, 3+len(fields))
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	if authorization != "" {
-		set("Authorization", authorization)
+	for _, f := range fields {
+		set(f.name, f.value)
 	}
 	if ping {
 		set(headerTest, "true")

@@ -33,6 +33,7 @@ type Webhook struct {
 	carrier *carrier
 	guard   guard
 	rule    statusRule
+	signer  *signer // nil: requests are not signed
 	target  atomic.Pointer[target]
 	secrets []string // of static headers, to blot out of what receivers echo
 	closed  atomic.Bool
@@ -56,6 +57,7 @@ func newWebhook(rawURL string, o *Options, p problems) (*Webhook, error) {
 		format: formatOf(o.Format),
 		guard:  guard{allow: o.AllowCIDRs, deny: o.DenyCIDRs},
 		rule:   statusRule{successOn: o.SuccessOn, retryOn: o.RetryOn, dropOn: o.DropOn},
+		signer: newSigner(&o.Signing),
 	}
 	switch {
 	case o.URL == nil:
@@ -114,6 +116,16 @@ func (w *Webhook) send(ctx context.Context, batch []*notifications.Event) (answe
 type credentials struct {
 	target        *target
 	authorization string
+	keys          *signingKeys // nil: the request is not signed
+}
+
+// secrets are those that a receiver may echo.
+func (c credentials) secrets() []string {
+	secrets := append(slices.Clone(c.target.secrets), c.authorization)
+	if c.keys != nil {
+		secrets = append(secrets, c.keys.secrets...)
+	}
+	return secrets
 }
 
 // credentials reads the secrets. Errors: *DeliveryError.
@@ -126,7 +138,11 @@ func (w *Webhook) credentials() (credentials, error) {
 	if err != nil {
 		return credentials{}, w.secretError(Auth, fmt.Errorf("reading the authorization: %w", err))
 	}
-	return credentials{t, authorization}, nil
+	keys, err := w.signer.current()
+	if err != nil {
+		return credentials{}, w.secretError(Auth, fmt.Errorf("reading the %w", err))
+	}
+	return credentials{t, authorization, keys}, nil
 }
 
 // post makes one request.
@@ -138,7 +154,7 @@ func (w *Webhook) post(ctx context.Context, batch []*notifications.Event, c cred
 	defer cancel()
 	body := w.format.appendBatch(make([]byte, 0, len(batch)*usualSize), batch)
 	// RoundTrip, not Client.Do: no redirects, no cookies, no URL in errors.
-	resp, err := w.carrier.current().RoundTrip(c.target.newRequest(bounded, c.authorization, body))
+	resp, err := w.carrier.current().RoundTrip(c.target.newRequest(bounded, w.fields(batch, body, c), body))
 	if err == nil && resp.StatusCode < 100 { // which net/http lets pass
 		resp.Body.Close()
 		err = errProtocol
@@ -154,6 +170,18 @@ func (w *Webhook) post(ctx context.Context, batch []*notifications.Event, c cred
 		w.carrier.shutdown() // the connection has become idle after Shutdown
 	}
 	return ans, err
+}
+
+// fields are the headers that prove who we are.
+func (w *Webhook) fields(batch []*notifications.Event, body []byte, c credentials) []field {
+	var fields []field
+	if c.authorization != "" {
+		fields = append(fields, field{"Authorization", c.authorization})
+	}
+	if c.keys != nil {
+		fields = append(fields, w.signer.sign(c.keys, batch, body)...)
+	}
+	return fields
 }
 
 // judge turns an answer into nil or an error and is done with it. The status says it
@@ -189,7 +217,7 @@ func (w *Webhook) judge(resp *http.Response, c credentials, keep bool) (answer, 
 func (w *Webhook) excerpt(body io.Reader, c credentials) []byte {
 	begin := make([]byte, 2*sinks.MaxExcerpt)
 	n, _ := io.ReadFull(body, begin) // what came before an error is worth having
-	begin = blot(begin[:n], slices.Concat(w.secrets, c.target.secrets, []string{c.authorization}))
+	begin = blot(begin[:n], slices.Concat(w.secrets, c.secrets()))
 	return begin[:min(len(begin), sinks.MaxExcerpt)]
 }
 
