@@ -1,0 +1,38 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/observer/cache"
+)
+
+// What one repository has, another does not have for that reason.
+func ExampleNewMemory() {
+	ctx := context.Background()
+	descriptors := cache.NewMemory(0)
+	team, err := descriptors.Repository("team/app")
+	if err != nil {
+		panic(err)
+	}
+	dgst := digest.FromString("a layer")
+	layer := v1.Descriptor{MediaType: "application/octet-stream", Digest: dgst, Size: 7}
+	if err := team.Set(ctx, dgst, layer); err != nil {
+		panic(err)
+	}
+
+	for _, name := range []string{"team/app", "other/app"} {
+		repository, err := descriptors.Repository(name)
+		if err != nil {
+			panic(err)
+		}
+		desc, err := repository.Stat(ctx, dgst)
+		fmt.Println(name, desc.Size, err)
+	}
+	// Output:
+	// team/app 7 <nil>
+	// other/app 0 descriptor unknown
+}
