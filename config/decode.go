@@ -48,8 +48,8 @@ func (d *decoder) table(path string, src map[string]any, dst reflect.Value) {
 		case i >= 0:
 			field := dst.Field(known[i].field)
 			d.value(at, v, field)
-			if known[i].names != "" && field.String() != "" {
-				field.SetString(d.config.resolve(field.String()))
+			for _, name := range fileNames(at, known[i], field) {
+				name.SetString(d.config.resolve(name.String()))
 			}
 		case later(at):
 			d.report(at, "not yet available in this version")

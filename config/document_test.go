@@ -53,6 +53,7 @@ token_file = "secrets/ops"
 name = "audit"
 url = "https://audit.example/hooks/registry"
 authorization_file = "secrets/audit"
+signing = { secret_files = ["secrets/audit-key"] }
 headers = { X-Team = ["registry"], X-Trace = ["a", "b"] }
 filter = { kinds = ["image"], actions = ["push", "delete"], repositories = ["team/**"] }
 ignore = { repositories = ["team/scratch/**"], actors = ["scanner"], methods = ["HEAD"] }
@@ -137,10 +138,10 @@ func allKeys(path string, t reflect.Type, into map[string]bool) {
 func TestSchema(t *testing.T) {
 	var names []string
 	walk("", reflect.ValueOf(Trial()).Elem(), func(path string, k schemaKey, v reflect.Value) {
-		if !slices.Contains([]string{"", "path", "file", "secret"}, k.names) || k.names != "" && v.Kind() != reflect.String {
+		if !slices.Contains([]string{"", "path", "file", "secret"}, k.names) || k.names != "" && v.Kind() != reflect.String && v.Type() != reflect.TypeFor[[]string]() {
 			t.Errorf("%s: the tag says that it names a %q", path, k.names)
 		}
-		if strings.HasSuffix(path, "_file") != (k.names == "file" || k.names == "secret") {
+		if (strings.HasSuffix(path, "_file") || strings.HasSuffix(path, "_files")) != (k.names == "file" || k.names == "secret") {
 			t.Errorf("%s: names a file by its key or by its tag alone", path)
 		}
 		if later(path) {

@@ -25,6 +25,12 @@ const (
 	OnBlockDeadLetter = "dead_letter" // it is given up on
 )
 
+// How requests are signed.
+const (
+	SchemeStandardWebhooks = "standard-webhooks" // the Standard Webhooks specification
+	SchemeHMACSHA256       = "hmac-sha256"       // one header, as GitHub has it
+)
+
 // An Endpoint is a consumer of events and the terms on which it gets them.
 type Endpoint struct {
 	// Name is the endpoint's identity: its place among the events hangs on it.
@@ -65,6 +71,8 @@ type Endpoint struct {
 	Filter Rules `toml:"filter"`
 	// Ignore excludes events: one matching key is enough, and it wins over Filter.
 	Ignore Rules `toml:"ignore"`
+	// Signing says how requests are signed.
+	Signing Signing `toml:"signing"`
 	// TLS says how the endpoint's certificate is checked.
 	TLS ClientTLS `toml:"tls"`
 	// ProxyURL is an egress proxy; it may hold a password.
@@ -106,6 +114,17 @@ type Retry struct {
 	RetryAfterMax time.Duration `toml:"retry_after_max"`
 }
 
+// Signing is how requests are signed; without a secret they are not.
+type Signing struct {
+	// SecretFiles are files with a secret each, "whsec_" and base64 or as it is. There is a
+	// signature by each; SchemeHMACSHA256 has room for one.
+	SecretFiles []string `toml:"secret_files,secret"`
+	// Scheme is SchemeStandardWebhooks or SchemeHMACSHA256.
+	Scheme string `toml:"scheme"`
+	// Header is the header of SchemeHMACSHA256, "" for X-Hub-Signature-256.
+	Header string `toml:"header"`
+}
+
 // Rules select events. The values of one key are alternatives.
 type Rules struct {
 	// Kinds are image, manifest, blob, tag or repository.
@@ -134,5 +153,6 @@ func defaultEndpoint() Endpoint {
 		MaxBlock:    10 * time.Minute,
 		OnBlock:     OnBlockPark,
 		Retry:       Retry{Initial: time.Second, Max: time.Minute, MaxAge: 72 * time.Hour, RetryAfterMax: time.Hour},
+		Signing:     Signing{Scheme: SchemeStandardWebhooks},
 	}
 }

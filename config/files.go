@@ -21,14 +21,16 @@ func (c *Config) CheckFiles() (problems, warnings Problems) {
 		case []Secret:
 			inline = inline || len(v) > 0
 		}
-		if (k.names != "file" && k.names != "secret") || v.String() == "" {
+		if k.names == "path" {
 			return
 		}
-		open, err := inspect(v.String())
-		if err != nil {
-			problems = append(problems, c.Problem(path, "%s", err))
-		} else if open && k.names == "secret" {
-			warnings = append(warnings, c.Problem(path, "everybody on this machine can read %s: chmod o-rwx", v.String()))
+		for path, name := range fileNames(path, k, v) {
+			open, err := inspect(name.String())
+			if err != nil {
+				problems = append(problems, c.Problem(path, "%s", err))
+			} else if open && k.names == "secret" {
+				warnings = append(warnings, c.Problem(path, "everybody on this machine can read %s: chmod o-rwx", name.String()))
+			}
 		}
 	})
 	if inline && c.file != "" {

@@ -51,14 +51,20 @@ url = "file:events.jsonl"
 [[endpoint]]
 name = "c"
 url = "file:///var/log/events.jsonl"
+[[endpoint]]
+name = "d"
+url = "https://d.example"
+signing = { secret_files = ["key", "/run/secrets/old-key"] }
 `)
 	got := []string{
 		c.DataDir, c.Intake.TokenFile, c.Intake.TLS.CertFile, c.Intake.TLS.KeyFile, c.Intake.TLS.ClientCAFile,
 		c.Endpoints[0].URLFile, c.Endpoints[1].URL, c.Endpoints[2].URL,
+		c.Endpoints[3].Signing.SecretFiles[0], c.Endpoints[3].Signing.SecretFiles[1],
 	}
 	want := []string{
 		"/etc/regcast/data", "/etc/secrets/intake", "/tls/cert.pem", "/etc/regcast/key.pem", "",
 		"/etc/regcast/a-url", "file:/etc/regcast/events.jsonl", "file:/var/log/events.jsonl",
+		"/etc/regcast/key", "/run/secrets/old-key",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -125,12 +131,14 @@ url = "https://a.example"
 authorization_file = "absent"
 timeout = 3
 tls = { ca_file = "." }
+signing = { secret_files = ["token", "absent"] }
 `, 0o600)
 	_, err := config.Load(file)
 	want := strings.Join([]string{
 		file + ":7: endpoint[0].authorization_file: there is no file " + filepath.Join(dir, "absent"),
 		file + `:8: endpoint[0].timeout: 3 lacks a unit of time: write "3s" or "3ms"`,
 		file + ":9: endpoint[0].tls.ca_file: " + dir + " is a folder, not a file",
+		file + ":10: endpoint[0].signing.secret_files[1]: there is no file " + filepath.Join(dir, "absent"),
 	}, "\n")
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -164,6 +172,7 @@ tls = { ca_file = "ca.pem" }
 name = "b"
 url = "https://a.example"
 authorization = "inline"
+signing = { secret_files = ["group", "open"] }
 `, 0o644)
 	c, err := config.Load(file)
 	if err != nil {
@@ -176,6 +185,7 @@ authorization = "inline"
 	want := strings.Join([]string{
 		file + ": holds a secret and everybody on this machine can read it: chmod o-rwx, or use the _file keys",
 		file + ":3: intake.token_file: everybody on this machine can read " + filepath.Join(dir, "open") + ": chmod o-rwx",
+		file + ":13: endpoint[1].signing.secret_files[1]: everybody on this machine can read " + filepath.Join(dir, "open") + ": chmod o-rwx",
 	}, "\n")
 	if warnings.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", warnings, want)
@@ -212,6 +222,7 @@ func TestWarnings(t *testing.T) {
 		"url = \"http://a.example\"":                                       "",
 		"url = \"http://127.0.0.1:80\"\nauthorization = \"Bearer a\"":      "",
 		"url = \"console:\"\nheaders = { X-A = \"b\" }":                    "have no effect",
+		"url = \"console:\"\nsigning = { secret_files = [\"a\"] }":         "have no effect",
 	} {
 		if text != "" {
 			if !strings.Contains(text, "url = ") {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"iter"
 	"reflect"
 	"strings"
 )
@@ -8,7 +9,7 @@ import (
 // A schemaKey is a key of the file, as the tags of the structs have it.
 type schemaKey struct {
 	name    string
-	names   string // what a string names: "path", "file" or "secret" (a file that holds one); or ""
+	names   string // what a string, or each of a list, names: "path", "file" or "secret" (a file that holds one); or ""
 	restart bool   // cannot change while regcast runs
 	field   int    // of the struct
 }
@@ -32,6 +33,24 @@ func namesOf(keys []schemaKey) []string {
 		names[i] = k.name
 	}
 	return names
+}
+
+// fileNames yields the strings of a key that names files, be it one or a list, with their
+// paths; empty ones, which name none, are left out.
+func fileNames(path string, k schemaKey, v reflect.Value) iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) {
+		switch {
+		case k.names == "":
+		case v.Kind() == reflect.Slice:
+			for i := range v.Len() {
+				if name := v.Index(i); name.String() != "" && !yield(index(path, i), name) {
+					return
+				}
+			}
+		case v.String() != "":
+			yield(path, v)
+		}
+	}
 }
 
 // isTable says whether a type is a table in the file; a Secret is a struct, but a value.
@@ -58,7 +77,7 @@ func walk(path string, v reflect.Value, visit func(path string, k schemaKey, v r
 // yet. It is refused for that reason, and neither as unknown nor silently ignored.
 func later(path string) bool {
 	switch plain(path) {
-	case "proxy", "engine.jetstream", "endpoint.signing":
+	case "proxy", "engine.jetstream":
 		return true
 	}
 	return false

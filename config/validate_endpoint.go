@@ -48,6 +48,7 @@ func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.require(join(retry, "max_age"), e.Retry.MaxAge >= time.Millisecond, "must be at least 1ms")
 	d.require(join(retry, "retry_after_max"), e.Retry.RetryAfterMax >= time.Second && e.Retry.RetryAfterMax <= maxRetry, "must be from 1s to 24h")
 
+	d.signing(join(at, "signing"), &e.Signing)
 	d.pair(join(at, "tls"), e.TLS.CertFile, e.TLS.KeyFile)
 	if proxy := e.ProxyURL.Reveal(); proxy != "" {
 		if err := checkURL(proxy, "http", "https", "socks5"); err != nil {
@@ -115,6 +116,29 @@ func (d *decoder) format(path, format string) {
 	default:
 		d.oneOf(path, format, FormatDistribution, FormatDistributionV1)
 	}
+}
+
+// maxSecretFiles is how many secrets a request may be signed with.
+const maxSecretFiles = 8
+
+// signing checks how requests are signed. Whether a file holds a secret that will do, the
+// endpoint finds out.
+func (d *decoder) signing(at string, s *Signing) {
+	files, scheme, header := join(at, "secret_files"), join(at, "scheme"), join(at, "header")
+	switch {
+	case len(s.SecretFiles) > maxSecretFiles:
+		d.report(files, "must be at most %d", maxSecretFiles)
+	case len(s.SecretFiles) > 1 && s.Scheme == SchemeHMACSHA256:
+		d.report(files, "must be one: there is one signature in a request by hmac-sha256")
+	case len(s.SecretFiles) == 0 && d.given[at]:
+		d.report(files, "names no file that holds a secret to sign with")
+	}
+	for i, name := range s.SecretFiles {
+		d.require(index(files, i), name != "", "names no file")
+	}
+	d.oneOf(scheme, s.Scheme, SchemeStandardWebhooks, SchemeHMACSHA256)
+	d.require(header, !d.given[header] || s.Scheme == SchemeHMACSHA256, "has no effect: only hmac-sha256 has a header of its own")
+	d.require(header, !d.given[header] || s.Header != "", "is empty; leave it out for X-Hub-Signature-256")
 }
 
 // headerFields checks that a header is set once. What can be a header at all, the

@@ -38,8 +38,8 @@ func (e *Endpoint) warnings(at string, warn func(path, message string)) {
 	if secret && inClear(e.URL) {
 		warn(join(at, "url"), "sends the Authorization header without TLS")
 	}
-	if builtin := e.URL == "console:" || strings.HasPrefix(e.URL, "file:"); builtin && (secret || len(e.Headers) > 0) {
-		warn(join(at, "url"), "is not a webhook: authorization and headers have no effect")
+	if builtin := e.URL == "console:" || strings.HasPrefix(e.URL, "file:"); builtin && (secret || len(e.Headers) > 0 || len(e.Signing.SecretFiles) > 0) {
+		warn(join(at, "url"), "is not a webhook: authorization, headers and signing have no effect")
 	}
 }
 

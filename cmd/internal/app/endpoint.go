@@ -56,6 +56,7 @@ func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, e
 			CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
 			InsecureSkipVerify: c.TLS.InsecureSkipVerify,
 		},
+		Signing:   endpoints.SigningOptions{Scheme: c.Signing.Scheme, Header: c.Signing.Header},
 		ProxyURL:  c.ProxyURL.Reveal(),
 		SuccessOn: c.SuccessOn, RetryOn: c.RetryOn, DropOn: c.DropOn,
 	}
@@ -63,6 +64,9 @@ func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, e
 		for _, v := range values {
 			opts.Headers[name] = append(opts.Headers[name], v.Reveal())
 		}
+	}
+	for _, file := range c.Signing.SecretFiles {
+		opts.Signing.Secrets = append(opts.Signing.Secrets, endpoints.SecretFile(file))
 	}
 	if c.URLFile != "" {
 		opts.URL = endpoints.SecretFile(c.URLFile)
