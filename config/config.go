@@ -28,6 +28,8 @@ type Config struct {
 	Admin Admin `toml:"admin"`
 	// Engine stores events until every endpoint has them.
 	Engine Engine `toml:"engine" restart:"true"`
+	// Proxies stand in front of registries, in the order of the file.
+	Proxies []Proxy `toml:"proxy" restart:"true"`
 	// Endpoints are where events go, in the order of the file.
 	Endpoints []Endpoint `toml:"endpoint"`
 

@@ -144,8 +144,11 @@ func (d *decoder) slice(path string, v any, dst reflect.Value) error {
 	}
 	dst.Set(reflect.MakeSlice(dst.Type(), len(list), len(list)))
 	for i := range list {
-		if e, ok := dst.Index(i).Addr().Interface().(*Endpoint); ok {
+		switch e := dst.Index(i).Addr().Interface().(type) {
+		case *Endpoint:
 			*e = defaultEndpoint()
+		case *Proxy:
+			*e = defaultProxy()
 		}
 		d.value(index(path, i), list[i], dst.Index(i))
 	}

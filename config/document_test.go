@@ -49,6 +49,10 @@ token_file = "secrets/intake"
 name = "ops"
 role = "operate"
 token_file = "secrets/ops"
+[[proxy]]
+name = "main"
+listen = "127.0.0.1:5000"
+upstream = "https://registry.internal:5000"
 [[endpoint]]
 name = "audit"
 url = "https://audit.example/hooks/registry"

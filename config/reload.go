@@ -18,6 +18,10 @@ func differences(path string, a, b reflect.Value, all bool) []string {
 		switch {
 		case isTable(x.Type()):
 			paths = append(paths, differences(at, x, y, counts)...)
+		case counts && x.Kind() == reflect.Slice && isTable(x.Type().Elem()) && x.Len() == y.Len():
+			for i := range x.Len() {
+				paths = append(paths, differences(index(at, i), x.Index(i), y.Index(i), true)...)
+			}
 		case counts && !reflect.DeepEqual(x.Interface(), y.Interface()):
 			paths = append(paths, at)
 		}

@@ -77,7 +77,7 @@ func walk(path string, v reflect.Value, visit func(path string, k schemaKey, v r
 // yet. It is refused for that reason, and neither as unknown nor silently ignored.
 func later(path string) bool {
 	switch plain(path) {
-	case "proxy", "engine.jetstream":
+	case "engine.jetstream":
 		return true
 	}
 	return false

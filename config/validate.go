@@ -22,10 +22,9 @@ func validate(d *decoder) {
 	d.oneOf("log.format", c.Log.Format, "text", "json")
 	d.intake(&c.Intake)
 	d.admin(&c.Admin)
-	if port(c.Intake.Listen) != 0 && c.Intake.Listen == c.Admin.Listen {
-		d.report("admin.listen", "is the address of the intake as well; give each its own")
-	}
 	d.engine(&c.Engine)
+	d.proxies(c.Proxies)
+	d.listeners()
 	d.endpoints(c.Endpoints)
 }
 

@@ -16,6 +16,9 @@ func (c *Config) Warnings() Problems {
 	if len(c.Endpoints) == 0 {
 		warn("endpoint", "there is none: events are stored and sent nowhere")
 	}
+	for i := range c.Proxies {
+		c.Proxies[i].warnings(index("proxy", i), warn)
+	}
 	for i := range c.Endpoints {
 		c.Endpoints[i].warnings(index("endpoint", i), warn)
 	}
@@ -40,6 +43,19 @@ func (e *Endpoint) warnings(at string, warn func(path, message string)) {
 	}
 	if builtin := e.URL == "console:" || strings.HasPrefix(e.URL, "file:"); builtin && (secret || len(e.Headers) > 0 || len(e.Signing.SecretFiles) > 0) {
 		warn(join(at, "url"), "is not a webhook: authorization, headers and signing have no effect")
+	}
+}
+
+func (p *Proxy) warnings(at string, warn func(path, message string)) {
+	// Where the world comes by https although nothing here speaks it, TLS ends in front.
+	if p.TLS.CertFile == "" && !strings.HasPrefix(p.PublicURL, "https:") && inClear("http://"+p.Listen) {
+		warn(join(at, "listen"), "passes the credentials of clients without TLS; use tls, or public_url if TLS ends in front")
+	}
+	if strings.HasPrefix(p.Upstream, "http:") && p.UpstreamTLS != (UpstreamTLS{}) {
+		warn(join(at, "upstream_tls"), "has no effect while upstream is http")
+	}
+	if p.Cache.Kind != CacheRedis && p.Cache.Redis.URLFile != "" {
+		warn(join(join(at, "cache"), "redis"), `has no effect while kind is not "redis"`)
 	}
 }
 
