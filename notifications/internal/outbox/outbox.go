@@ -1,10 +1,27 @@
 // Package outbox takes events on the path of a registry's request and writes them to a
-// sink without ever failing or long delaying the request.
+// sink, without ever failing the request or delaying it for long.
+//
+// An [Outbox] stands between a bridge and whatever sink the registry was given:
+//
+//	bridge → outbox → journal
+//
+// It is one bounded first-in first-out queue, in memory. Its only goroutine exists while
+// something waits, and writes what has gathered as one batch: while a slow sink syncs one
+// batch, the next one grows. A batch that the sink does not take now is offered again
+// until it does, with everything else behind it, so that no event overtakes another.
+//
+// Nothing is lost without being counted: what finds no room, what the sink refuses for
+// good, and what is left when Shutdown or the sink ends. Whoever makes an Outbox ends it
+// with [Outbox.Shutdown], before the sink.
 package outbox
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,30 +29,233 @@ import (
 	"github.com/regcast/regcast/notifications"
 )
 
-// An Outbox is a sink that has a bounded queue before another.
-type Outbox struct{ dst notifications.Sink }
+// The bounds of an [Outbox] whose options do not say.
+const (
+	DefaultWait      = 50 * time.Millisecond
+	DefaultMaxEvents = 10_000
+	DefaultMaxBytes  = 64 << 20
+)
 
-// Options bound an [Outbox].
+// Options bound an [Outbox]. The zero value, or nil, means the defaults.
 type Options struct {
-	Wait       time.Duration // how long Write waits for a mutation to be written
-	MaxEvents  int
-	MaxBytes   int
-	Accepting  func() error // of the sink, nil if only its errors tell
+	// Wait bounds how long Write waits for a mutation to be written; 0 is DefaultWait,
+	// negative: not at all.
+	Wait time.Duration
+
+	// MaxEvents and MaxBytes bound what waits, that being written now included; 0:
+	// DefaultMaxEvents, DefaultMaxBytes. Bytes are of memory, roughly.
+	MaxEvents int
+	MaxBytes  int
+
+	// Accepting says why the sink would not take an event now, nil if it would. nil:
+	// known only once a write has failed.
+	Accepting func() error
+
+	// Registerer gets the metrics; nil: none. Several outboxes share one with labels of
+	// their own, see prometheus.WrapRegistererWith.
 	Registerer prometheus.Registerer
-	Logger     *slog.Logger
+
+	Logger *slog.Logger // nil: nothing is logged
 }
 
-// New returns an Outbox before dst.
-func New(dst notifications.Sink, opts *Options) *Outbox { return &Outbox{dst: dst} }
+// An Outbox is a sink that has a bounded queue before another. It is safe for concurrent
+// use.
+type Outbox struct {
+	dst     notifications.Sink
+	opts    Options
+	metrics *metrics
+	ctx     context.Context // of all attempts; ends when Shutdown has waited enough
+	cancel  context.CancelFunc
+	batch   []*notifications.Event // the goroutine's buffer
 
-// Write queues a batch. It waits up to Options.Wait for it to be written, unless it is all
-// pulls.
+	mu        sync.Mutex
+	waiting   ring // that being written is at its head
+	bytes     int  // what weighs all that waits
+	accepted  uint64
+	settled   uint64    // of those accepted, those that wait no more
+	waiters   []*waiter // in the order of their events
+	running   bool      // the goroutine exists
+	idle      chan struct{}
+	closed    bool  // by Shutdown
+	dstClosed bool  // the sink has said so
+	failing   error // the last of the batch at the head, until it is taken
+	full      bool  // there was no room, and the queue is not half empty again
+	left      int   // given up since Shutdown began
+	leftErr   error // why
+}
+
+// A waiter waits until as many events were settled.
+type waiter struct {
+	settled uint64
+	done    chan struct{}
+}
+
+// New returns an Outbox before dst. opts may be nil.
+func New(dst notifications.Sink, opts *Options) *Outbox {
+	o := &Outbox{dst: dst}
+	if opts != nil {
+		o.opts = *opts
+	}
+	o.opts.Wait = cmp.Or(o.opts.Wait, DefaultWait)
+	o.opts.MaxEvents = cmp.Or(o.opts.MaxEvents, DefaultMaxEvents)
+	o.opts.MaxBytes = cmp.Or(o.opts.MaxBytes, DefaultMaxBytes)
+	if o.opts.Logger == nil {
+		o.opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.metrics = newMetrics(o.opts.Registerer, o.length)
+	o.ctx, o.cancel = context.WithCancel(context.Background())
+	return o
+}
+
+// Write queues a batch, all or nothing. Unless it is all pulls, Write then waits until the
+// batch was written, but not for longer than Options.Wait or than ctx lasts. Once it is
+// queued the Outbox answers for it, and Write returns nil whatever becomes of it.
+//
+// Errors: ErrFull; ErrClosed after Shutdown, or once the sink has returned it; a permanent
+// one if batch alone exceeds the bounds. Events that are refused so are counted as
+// unrecorded.
 func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error {
-	return o.dst.Write(ctx, batch)
+	w, err := o.offer(batch)
+	if w == nil {
+		return err
+	}
+	timer := time.NewTimer(o.opts.Wait)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := slices.Index(o.waiters, w); i >= 0 {
+		o.waiters = slices.Delete(o.waiters, i, i+1)
+	}
+	return nil
 }
 
-// Accepting says why an event could not be written now, nil if it could.
-func (o *Outbox) Accepting() error { return nil }
+// offer queues or refuses batch, and returns what to wait for if there is a reason to.
+func (o *Outbox) offer(batch []*notifications.Event) (*waiter, error) {
+	bytes := 0
+	for _, e := range batch {
+		bytes += weight(e)
+	}
+	fillsUp := false
+	defer func() {
+		if fillsUp { // said without the lock
+			o.opts.Logger.Error("no room for events, they go unrecorded")
+		}
+	}()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed || o.dstClosed:
+		o.metrics.closed.Add(float64(len(batch)))
+		return nil, notifications.ErrClosed
+	case len(batch) == 0:
+		return nil, nil
+	case len(batch) > o.opts.MaxEvents || bytes > o.opts.MaxBytes:
+		o.metrics.full.Add(float64(len(batch)))
+		return nil, notifications.Permanent(fmt.Errorf("a batch of %d events and %d bytes for an outbox of %d and %d",
+			len(batch), bytes, o.opts.MaxEvents, o.opts.MaxBytes))
+	case o.waiting.n+len(batch) > o.opts.MaxEvents || o.bytes+bytes > o.opts.MaxBytes:
+		o.metrics.full.Add(float64(len(batch)))
+		fillsUp = !o.full
+		o.full = true
+		return nil, notifications.ErrFull
+	}
+	return o.accept(batch), nil
+}
 
-// Shutdown writes what is queued, until ctx ends.
-func (o *Outbox) Shutdown(ctx context.Context) error { return nil }
+// accept puts batch into the queue and sees that somebody works on it. It is called with
+// o.mu held.
+func (o *Outbox) accept(batch []*notifications.Event) *waiter {
+	for _, e := range batch {
+		entry := entry{e, weight(e)}
+		o.waiting.push(entry)
+		o.bytes += entry.weight
+	}
+	o.accepted += uint64(len(batch))
+	if !o.running {
+		o.running = true
+		go o.drain()
+	}
+	if o.opts.Wait < 0 || !slices.ContainsFunc(batch, mutates) {
+		return nil
+	}
+	w := &waiter{settled: o.accepted, done: make(chan struct{})}
+	o.waiters = append(o.waiters, w)
+	return w
+}
+
+// mutates tells whether somebody who reads the registry could see that e happened.
+func mutates(e *notifications.Event) bool { return e.Action != notifications.ActionPull }
+
+// Wants tells whether the sink wants e.
+func (o *Outbox) Wants(e *notifications.Event) bool { return notifications.Wants(o.dst, e) }
+
+// Accepting says why an event would not be written or queued now, nil as far as it would:
+// the sink's last error while it does not take what waits longest, ErrFull while there is
+// no room, ErrClosed, or what Options.Accepting says.
+func (o *Outbox) Accepting() error {
+	if err := o.accepting(); err != nil || o.opts.Accepting == nil {
+		return err
+	}
+	return o.opts.Accepting()
+}
+
+func (o *Outbox) accepting() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed || o.dstClosed:
+		return notifications.ErrClosed
+	case o.failing != nil:
+		return o.failing
+	case o.full || o.waiting.n >= o.opts.MaxEvents || o.bytes >= o.opts.MaxBytes:
+		return notifications.ErrFull
+	}
+	return nil
+}
+
+// Shutdown refuses new events and returns once all that wait were written. When ctx ends
+// first it cancels the write under way, counts the rest as unrecorded and returns ctx's
+// error as soon as the sink has returned. A later call returns nil.
+func (o *Outbox) Shutdown(ctx context.Context) error {
+	idle := o.close()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+	o.cancel()
+	<-idle
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	left, err := o.left, o.leftErr
+	o.left, o.leftErr = 0, nil
+	if left == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d events left unrecorded: %w", left, cmp.Or(err, context.Cause(ctx)))
+}
+
+// close returns what is closed when the goroutine is gone for good.
+func (o *Outbox) close() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.idle == nil {
+		o.idle = make(chan struct{})
+		if !o.running {
+			close(o.idle)
+		}
+	}
+	return o.idle
+}
+
+func (o *Outbox) length() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.waiting.n
+}
