@@ -31,7 +31,7 @@ func modules() map[string]permission {
 		"github.com/opencontainers/go-digest":     {vocabulary, "digests"},
 		"github.com/distribution/reference":       {vocabulary, "names"},
 		"github.com/opencontainers/image-spec":    {vocabulary, "descriptors"},
-		"github.com/prometheus/client_golang":     {[]string{"endpoints/...", "notifications/intake", "notifications/observer/...", "sinks/journal", "sinks/jetstream", "cmd/...", "examples/..."}, "notifications and sinks are compiled into registries that have metrics of their own"},
+		"github.com/prometheus/client_golang":     {[]string{"endpoints/...", "notifications/intake", "notifications/observer/...", "notifications/internal/outbox", "notifications/distribution", "sinks/journal", "sinks/jetstream", "cmd/...", "examples/..."}, "notifications and sinks are compiled into registries that have metrics of their own"},
 		"github.com/BurntSushi/toml":              {[]string{"config"}, "the configuration's syntax is the business of config alone"},
 		"modernc.org/sqlite":                      {[]string{"sinks/journal"}, "the journal is the only durable store"},
 		"golang.org/x/sys":                        {[]string{"sinks/journal", "cmd/..."}, "locks and file systems"},
