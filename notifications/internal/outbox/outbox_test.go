@@ -151,7 +151,7 @@ func TestWriteWaits(t *testing.T) {
 		o := outbox.New(notificationstest.NewSlow(&rec, 20*time.Millisecond), nil)
 		wrote(t, o, pushes(0, 1), 20*time.Millisecond)
 		wrote(t, o, pull(1), 0)
-		synctest.Wait() // until it is being written
+		synctest.Wait()                                                    // until it is being written
 		wrote(t, o, append(pull(2), pushes(3, 1)...), 40*time.Millisecond) // behind the pull
 		mustShutdown(t, o)
 		if diff := cmp.Diff(numbers(0, 4), notificationstest.Numbers(rec.Events())); diff != "" {
