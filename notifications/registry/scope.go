@@ -1,0 +1,95 @@
+package registry
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/regcast/regcast/notifications/observer"
+)
+
+// A scopeSet is what a token is asked to allow: actions by resource, "repository:team/app"
+// or "registry:catalog".
+type scopeSet map[string][]string
+
+// add adds actions on a resource.
+func (s scopeSet) add(resource string, actions ...string) {
+	for _, action := range actions {
+		if action != "" && !slices.Contains(s[resource], action) {
+			s[resource] = append(s[resource], action)
+		}
+	}
+}
+
+// addAll adds a scope parameter: entries "type:name:actions" that spaces separate. A
+// name may have colons.
+func (s scopeSet) addAll(parameter string) {
+	for entry := range strings.FieldsSeq(parameter) {
+		if i := strings.LastIndexByte(entry, ':'); i > 0 {
+			s.add(entry[:i], strings.Split(entry[i+1:], ",")...)
+		}
+	}
+}
+
+// covers tells whether s allows all that want does.
+func (s scopeSet) covers(want scopeSet) bool {
+	for resource, actions := range want {
+		has := s[resource]
+		for _, action := range actions {
+			if !slices.Contains(has, action) && !slices.Contains(has, "*") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// entries lists the set in the wire form and in a fixed order.
+func (s scopeSet) entries() []string {
+	entries := make([]string, 0, len(s))
+	for _, resource := range slices.Sorted(maps.Keys(s)) {
+		entries = append(entries, resource+":"+strings.Join(slices.Sorted(slices.Values(s[resource])), ","))
+	}
+	return entries
+}
+
+type repositoryKey struct{}
+
+// WithRepository names the repository that a request is about, for the scope of its
+// token, where the path does not: an upload session may have any address
+// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs).
+func WithRepository(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, repositoryKey{}, name)
+}
+
+// scopesOf derives what a request needs from its method and path, as
+// https://distribution.github.io/distribution/spec/auth/scope/ names it.
+func scopesOf(req *http.Request) scopeSet {
+	scopes := make(scopeSet)
+	route := observer.ParseRoute(req.URL.Path)
+	if route.Class == observer.Catalog {
+		scopes.add("registry:catalog", "*")
+		return scopes
+	}
+	repository := route.Repository
+	if repository == "" && route.Class != observer.Base {
+		repository, _ = req.Context().Value(repositoryKey{}).(string)
+	}
+	if repository == "" {
+		return scopes
+	}
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, "":
+		scopes.add("repository:"+repository, "pull")
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		scopes.add("repository:"+repository, "pull", "push")
+	case http.MethodDelete:
+		scopes.add("repository:"+repository, "delete")
+	}
+	if from := req.URL.Query().Get("from"); from != "" && req.Method == http.MethodPost {
+		scopes.add("repository:"+from, "pull")
+	}
+	return scopes
+}
