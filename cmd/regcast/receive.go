@@ -14,6 +14,7 @@ import (
 	"github.com/regcast/regcast/cmd/internal/trial"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/verify"
 )
 
 // receiveFlags are the flags of receive.
@@ -37,11 +38,13 @@ endpoint at while trying out a configuration.
 
 It can misbehave on purpose: answer with a --status, to all requests or to those that
 --fail-first counts, or only after a --delay. Events in requests that it refuses are not
-printed. With --count it ends with 0 once that many different events were accepted;
+printed. With --secret-file it verifies signatures, by Standard Webhooks or in the header
+X-Hub-Signature-256, and answers 401 to requests without a valid one. With --count it ends with 0 once that many different events were accepted;
 interrupted before, with 1.`,
 		Example: `  regcast receive
   regcast receive --fail-first 3                     # 503 three times, then 200
   regcast receive --status 429 --delay 2s
+  regcast receive --secret-file key                  # as signing.secret_files of the endpoint
   regcast receive --listen 127.0.0.1:9000 --count 10 --json > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return receive(cmd, f) },
@@ -52,15 +55,13 @@ interrupted before, with 1.`,
 	flags.IntVar(&f.failFirst, "fail-first", 0, "refuse this many requests, with --status or 503, and accept the rest")
 	flags.DurationVar(&f.delay, "delay", 0, "wait before each answer")
 	flags.IntVar(&f.count, "count", 0, "end after this many different events")
-	flags.StringVar(&f.secretFile, "secret-file", "", "verify signatures with the secret in this `file`; not yet available in this version")
+	flags.StringVar(&f.secretFile, "secret-file", "", "verify signatures with the secret in this `file`")
 	flags.BoolVar(&f.json, "json", false, "print one JSON event per line")
 	return cmd
 }
 
 func (f receiveFlags) check() error {
 	switch {
-	case f.secretFile != "":
-		return usagef("--secret-file is not yet available in this version")
 	case f.status != 0 && (f.status < 200 || f.status > 599):
 		return usagef("--status needs 200 to 599")
 	case f.failFirst < 0 || f.count < 0 || f.delay < 0:
@@ -84,16 +85,25 @@ func receive(cmd *cobra.Command, f receiveFlags) error {
 	if err != nil {
 		return err
 	}
+	verifySignature, err := f.verifier()
+	if err != nil {
+		return err
+	}
 	stderr := cmd.ErrOrStderr()
 	receiver := trial.NewReceiver(trial.ReceiverOptions{
-		Status: f.status, FailFirst: f.failFirst, Delay: f.delay, Count: f.count, Print: printEvents,
+		Status: f.status, FailFirst: f.failFirst, Delay: f.delay, Count: f.count,
+		Verify: verifySignature, Print: printEvents,
 		Refused: func(line string) { fmt.Fprintln(stderr, line) },
 	})
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return usageError{err}
 	}
-	fmt.Fprintf(stderr, "receiving on http://%s/\n", listener.Addr())
+	terms := ""
+	if f.secretFile != "" {
+		terms = ", with a valid signature only"
+	}
+	fmt.Fprintf(stderr, "receiving on http://%s/%s\n", listener.Addr(), terms)
 	if err := serveUntil(cmd.Context(), receiver.Done(), listener, receiver); err != nil {
 		return err
 	}
@@ -135,6 +145,36 @@ func serveUntil(ctx context.Context, done <-chan struct{}, listener net.Listener
 	}
 	<-served
 	return err
+}
+
+// verifier returns what checks signatures with the secret in f.secretFile, nil without
+// one. The file is read again when it changes.
+func (f receiveFlags) verifier() (func(http.Header, []byte) error, error) {
+	if f.secretFile == "" {
+		return nil, nil
+	}
+	secret := endpoints.SecretFile(f.secretFile)
+	open := func(opts *verify.Options) (*verify.Verifier, error) {
+		value, err := secret()
+		if err != nil {
+			return nil, err
+		}
+		return verify.New([]string{value}, opts)
+	}
+	if _, err := open(nil); err != nil {
+		return nil, usagef("--secret-file: %w", err)
+	}
+	return func(header http.Header, body []byte) error {
+		var opts verify.Options
+		if header.Get(verify.HeaderSignature) == "" && header.Get(verify.HeaderHub) != "" {
+			opts.Header = verify.HeaderHub
+		}
+		v, err := open(&opts)
+		if err != nil {
+			return err
+		}
+		return v.Verify(header, body)
+	}, nil
 }
 
 // printer returns what prints events: the line of a console endpoint, or JSON.

@@ -21,6 +21,10 @@ type ReceiverOptions struct {
 	Delay     time.Duration // before each answer
 	Count     int           // distinct accepted events after which Done is closed; 0: never
 
+	// Verify judges the signature of each request when it has come; its error becomes a
+	// 401. nil: any is good.
+	Verify func(header http.Header, body []byte) error
+
 	// Print is given the events of each request that is answered 2xx, before it is; its
 	// error becomes a 500. Refused is given a line on each that is not. Neither is called
 	// twice at a time.
@@ -82,6 +86,10 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), code)
 		return
 	}
+	var forged error
+	if r.opts.Verify != nil {
+		forged = r.opts.Verify(req.Header, body) // before any delay, which a signature might not outlive
+	}
 	if r.opts.Delay > 0 {
 		timer := time.NewTimer(r.opts.Delay)
 		defer timer.Stop()
@@ -91,7 +99,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	code, text := r.take(body)
+	code, text := r.take(body, forged)
 	if code/100 != 2 {
 		http.Error(w, text, code)
 		return
@@ -99,8 +107,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(code)
 }
 
-// take decides on the answer to a body and notes what was in it.
-func (r *Receiver) take(body []byte) (code int, text string) {
+// take decides on the answer to a body, which has a bad signature if forged is not nil,
+// and notes what was in it.
+func (r *Receiver) take(body []byte, forged error) (code int, text string) {
 	found := notifications.Decode(body, &notifications.DecodeOptions{MaxEvents: maxReceived, MaxEventBytes: maxReceived})
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,6 +117,8 @@ func (r *Receiver) take(body []byte) (code int, text string) {
 	switch code = r.answer(); {
 	case r.ended:
 		code, text = http.StatusServiceUnavailable, "as many events as wanted have arrived"
+	case forged != nil:
+		code, text = http.StatusUnauthorized, forged.Error()
 	case len(found.Bad) > 0:
 		code, text = http.StatusBadRequest, fmt.Sprintf("no event: %s: %s", found.Bad[0].Reason, found.Bad[0].Detail)
 	case code/100 != 2:

@@ -20,6 +20,7 @@ import (
 	"github.com/regcast/regcast/cmd/internal/trial"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/notificationstest"
+	"github.com/regcast/regcast/notifications/verify"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -272,6 +273,44 @@ func TestReceiverAnswers(t *testing.T) {
 				t.Errorf("received %+v, refused %q, want %d refused", got, refused, wantRefused)
 			}
 		})
+	}
+}
+
+// TestReceiverRefusesForgeries: what is not signed is answered 401, printed nowhere and
+// not counted.
+func TestReceiverRefusesForgeries(t *testing.T) {
+	const secret = "a raw secret of more than 24 bytes"
+	key, err := verify.ParseKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := verify.New([]string{secret}, &verify.Options{Header: verify.HeaderHub})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var printed, refused int
+	r := trial.NewReceiver(trial.ReceiverOptions{
+		Verify:  verifier.Verify,
+		Print:   func(events []*notifications.Event) error { printed += len(events); return nil },
+		Refused: func(string) { refused++ },
+	})
+	for n, c := range []struct {
+		signature string
+		want      int
+	}{
+		{"", http.StatusUnauthorized},
+		{key.SignBody([]byte(envelope(0))), http.StatusUnauthorized},
+		{key.SignBody([]byte(envelope(2))), http.StatusOK},
+	} {
+		req := httptest.NewRequest(http.MethodPost, "/hook", strings.NewReader(envelope(n)))
+		req.Header.Set(verify.HeaderHub, c.signature)
+		w := httptest.NewRecorder()
+		if r.ServeHTTP(w, req); w.Code != c.want {
+			t.Errorf("request %d got %d %s, want %d", n, w.Code, w.Body, c.want)
+		}
+	}
+	if got := r.Received(); printed != 1 || refused != 2 || got.Events != 1 || got.Refused != 2 {
+		t.Errorf("received %+v, printed %d, refused %d", got, printed, refused)
 	}
 }
 
