@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +18,7 @@ import (
 
 // Options are what a [Proxy] needs to know.
 type Options struct {
-	Name     string   // for metrics and logs
+	Name     string   // for metrics and logs; required
 	Upstream *url.URL // of the registry: scheme, host and perhaps a path; required
 
 	Source     notifications.SourceRecord
@@ -23,24 +27,34 @@ type Options struct {
 	RecordWait time.Duration // 0: observer.DefaultWait
 	Refuse     bool          // mutations while their events cannot be stored
 	Accepting  func() error  // see observer.Options
-	KeepsTags  bool
-	Extra      []string // "gitlab", "harbor"
+	KeepsTags  bool          // see observer.Options
+	Extra      []func(*http.Request) (observer.Deletion, bool)
 
+	// TrustedProxies are believed about the client's address and about the host and the
+	// scheme that it used. What others say of these is replaced.
 	TrustedProxies []netip.Prefix
-	PublicURL      *url.URL // where clients reach the proxy; nil: as the request says
-	UpstreamHost   bool     // the registry is asked by its own name, not by the client's
-	Location       Location
-	UpstreamNames  []string // other hosts by which the registry calls itself
+	// PublicURL is where clients reach the proxy, with the path that is cut off before
+	// requests come here, if any; nil: as each request says.
+	PublicURL *url.URL
+	// UpstreamHost has the registry asked by its own name in place of the client's, as a
+	// registry needs that serves others beside us. It is then told nothing of the host and
+	// the scheme that the client used.
+	UpstreamHost bool
+	Location     Location
+	// UpstreamNames are other hosts, perhaps with a port, by which the registry calls
+	// itself in the addresses it gives out.
+	UpstreamNames []string
 
 	TLS      UpstreamTLS
-	HTTP2    bool
+	HTTP2    bool // with a registry that speaks it, over TLS
 	Timeouts Timeouts
 
-	Registerer prometheus.Registerer
-	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
+	Logger     *slog.Logger          // nil: nothing is logged
 }
 
-// A Location says how addresses in answers are rewritten.
+// A Location says how addresses of the registry in answers are rewritten. What stands in
+// an answer without a host keeps none; a query is never touched.
 type Location uint8
 
 // The ways to rewrite an address of the registry.
@@ -50,12 +64,70 @@ const (
 	AsIs                     // not at all
 )
 
-// UpstreamTLS names files, which are read when the proxy is made.
+// UpstreamTLS names files in PEM. The authorities are read when the proxy is made, and
+// trusted in place of the system's. The client certificate is read at each handshake.
 type UpstreamTLS struct{ CAFile, CertFile, KeyFile string }
 
 // Timeouts bound how long the registry may take. Zero fields are the defaults.
 type Timeouts struct {
-	Metadata time.Duration // until the answer begins, for all but the next; 30 s
-	Commit   time.Duration // until the answer to the last request of an upload begins; 15 min
-	Idle     time.Duration // without a byte in either direction; 15 min
+	// Metadata is from the end of a request until the answer begins, for all requests
+	// but those of Commit; 30 s.
+	Metadata time.Duration
+	// Commit is the same for what brings a blob or a manifest, and for changes outside
+	// the distribution API: a registry may copy a layer before it answers; 15 min.
+	Commit time.Duration
+	// Idle is without a byte, in each direction on both sides; 15 min.
+	Idle time.Duration
+}
+
+// The timeouts of a [Proxy] whose options do not say.
+const (
+	DefaultMetadata = 30 * time.Second
+	DefaultCommit   = 15 * time.Minute
+	DefaultIdle     = 15 * time.Minute
+)
+
+// withDefaults returns a copy in which everything is set. Errors: what makes the options
+// of no use.
+func (o *Options) withDefaults() (*Options, error) {
+	c := *o
+	u := c.Upstream
+	switch {
+	case c.Name == "":
+		return nil, errors.New("a proxy needs a name")
+	case u == nil || u.Host == "":
+		return nil, fmt.Errorf("proxy %s: no upstream", c.Name)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("proxy %s: upstream: scheme is not http or https", c.Name)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("proxy %s: upstream: has a user, a query or a fragment", c.Name)
+	}
+	if c.PublicURL != nil {
+		if _, err := notifications.ParseBaseURL(c.PublicURL.String()); err != nil {
+			return nil, fmt.Errorf("proxy %s: public url: %w", c.Name, err)
+		}
+	}
+	if c.TLS != (UpstreamTLS{}) && u.Scheme != "https" {
+		return nil, fmt.Errorf("proxy %s: upstream: TLS files for a plain one", c.Name)
+	}
+	upstream := *u
+	upstream.Path, upstream.RawPath = strings.TrimRight(u.Path, "/"), ""
+	c.Upstream = &upstream
+	for _, d := range []struct {
+		value   *time.Duration
+		initial time.Duration
+	}{
+		{&c.Timeouts.Metadata, DefaultMetadata},
+		{&c.Timeouts.Commit, DefaultCommit},
+		{&c.Timeouts.Idle, DefaultIdle},
+	} {
+		if *d.value == 0 {
+			*d.value = d.initial
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = c.Logger.With("proxy", c.Name)
+	return &c, nil
 }

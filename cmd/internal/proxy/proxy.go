@@ -1,24 +1,131 @@
-// Package proxy stands in front of a registry as a reverse proxy and observes what passes.
 package proxy
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"net/http"
+	"sync"
 
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/observer"
 )
 
-// A Proxy is the handler of one [[proxy]].
-type Proxy struct{ handler http.Handler }
+// A Proxy is the handler of one [[proxy]]. It is safe for concurrent use.
+type Proxy struct {
+	opts     *Options
+	via      string // our name in Via (RFC 9110, section 7.6.3)
+	metrics  *metrics
+	faults   *faults
+	observer *observer.Observer
+	forward  *forwarder
 
-// New returns a Proxy that writes events to dst. The caller ends it with Shutdown, after
-// its HTTP server and before dst.
-func New(dst notifications.Sink, opts *Options) (*Proxy, error) {
-	return &Proxy{handler: http.NotFoundHandler()}, nil
+	cut    context.Context // ends when Shutdown does not wait any longer
+	cutOff context.CancelCauseFunc
+
+	mu     sync.Mutex
+	closed bool
+	active int
+	idle   chan struct{} // closed when the last request after Shutdown has ended
 }
 
-func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
+// New returns a Proxy that writes events to dst. The caller ends it with Shutdown, after
+// its HTTP server and before dst. Errors: options that are of no use, unreadable files.
+func New(dst notifications.Sink, opts *Options) (*Proxy, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(o)
+	if err != nil {
+		return nil, err
+	}
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	p := &Proxy{opts: o, via: "regcast-" + hex.EncodeToString(id[:]), idle: make(chan struct{})}
+	p.cut, p.cutOff = context.WithCancelCause(context.Background())
+	p.metrics = newMetrics(o.Registerer, o.Name)
+	p.faults = &faults{log: o.Logger, metrics: p.metrics}
+	p.forward = newForwarder(p, transport)
+	p.observer = observer.New(p.forward, dst, o.Source, p.observerOptions())
+	return p, nil
+}
 
-// Shutdown writes the events that still wait, until ctx ends, and closes the connections
-// to the registry.
-func (p *Proxy) Shutdown(ctx context.Context) error { return nil }
+func (p *Proxy) observerOptions() *observer.Options {
+	o := &observer.Options{
+		Parity:            p.opts.Parity,
+		IncludeReferences: p.opts.References,
+		TrustedProxies:    p.opts.TrustedProxies,
+		KeepsTags:         p.opts.KeepsTags,
+		Extra:             p.opts.Extra,
+		Wait:              p.opts.RecordWait,
+		Refuse:            p.opts.Refuse,
+		Accepting:         p.opts.Accepting,
+		Registerer:        p.opts.Registerer,
+		Logger:            p.opts.Logger,
+	}
+	if p.opts.PublicURL != nil {
+		base, _ := notifications.ParseBaseURL(p.opts.PublicURL.String()) // withDefaults has tried it
+		o.URLs = func(*http.Request) notifications.URLBuilder { return base }
+	}
+	return o
+}
+
+// ServeHTTP has the registry answer r.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.enter() {
+		refuse(w, refusal{http.StatusServiceUnavailable, codeUnavailable, "shutting down"})
+		return
+	}
+	defer p.leave()
+	x := newExchange(p, w, r)
+	defer x.end()
+	outbound, refused := p.admit(r)
+	if refused != nil {
+		refuse(x, *refused)
+		return
+	}
+	outbound.Body = x.inbound(outbound.Body)
+	p.observer.ServeHTTP(x, outbound.WithContext(x.context(outbound.Context())))
+}
+
+func (p *Proxy) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.active++
+	return true
+}
+
+func (p *Proxy) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.active--
+	if p.closed && p.active == 0 {
+		close(p.idle)
+	}
+}
+
+// Shutdown refuses new requests, waits until those under way have ended, those included
+// whose client has gone, and cuts them when ctx ends. Then it writes the events that still
+// wait, until ctx ends, and closes the connections to the registry. Later calls do nothing.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	again := p.closed
+	p.closed = true
+	if !again && p.active == 0 {
+		close(p.idle)
+	}
+	p.mu.Unlock()
+	if again {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() { p.cutOff(errCut) })
+	defer stop()
+	<-p.idle
+	err := p.observer.Shutdown(ctx)
+	p.forward.transport.CloseIdleConnections()
+	return err
+}

@@ -1,0 +1,20 @@
+// Package proxy stands in front of a registry as a reverse proxy and observes what
+// passes.
+//
+// # How it is composed
+//
+// A request goes through a gate, which refuses what servers read differently and takes
+// away what is meant for the connection alone; an observer, which sees exactly what goes
+// out; and the forwarding itself. [NewServer] has the limits that only a server can set.
+//
+// # What it promises
+//
+// Nothing about a request or an answer changes for the client but the addresses: those of
+// the registry in Location and Link become those that the client uses. Everything streams,
+// in constant memory. A change whose request has arrived is completed even if its client
+// has gone, so that its event is made. The time that a registry may take is bounded for
+// each class of request, and no request that changes something is sent twice.
+//
+// Whoever makes a [Proxy] ends it with [Proxy.Shutdown], after its server and before the
+// sink.
+package proxy

@@ -1,0 +1,199 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/regcast/regcast/notifications/observer"
+)
+
+// An exchange is one request and its answer on the client's side: it is the
+// ResponseWriter that everything behind the gate gets. It counts what passes and moves
+// the deadlines of the client's connection along.
+type exchange struct {
+	http.ResponseWriter
+	proxy      *Proxy
+	request    *http.Request // as it came
+	control    *http.ResponseController
+	class      observer.Class
+	timeout    time.Duration // until the answer begins
+	series     *series
+	start      time.Time
+	status     int       // of the answer, 0 until there is one
+	writeUntil time.Time // the deadline that is set
+
+	mu        sync.Mutex
+	ended     bool
+	readUntil time.Time // the deadline that is set; zero for none
+	readErr   error     // with which the request's body ended early
+}
+
+type exchangeKey struct{}
+
+func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
+	class := observer.Unclassified
+	if r.URL.RawPath == "" {
+		class = observer.ParseRoute(r.URL.Path).Class
+	}
+	x := &exchange{
+		ResponseWriter: w,
+		proxy:          p,
+		control:        http.NewResponseController(w),
+		class:          class,
+		timeout:        p.opts.Timeouts.Metadata,
+		series:         p.metrics.of(class),
+		start:          time.Now(),
+		request:        r,
+	}
+	if commits(r.Method, class) {
+		x.timeout = p.opts.Timeouts.Commit
+	}
+	p.metrics.inflight.Inc()
+	// What a former request has left; a deadline slides only while something is read or
+	// written, as the registry has a time of its own.
+	_ = x.control.SetWriteDeadline(time.Time{})
+	return x
+}
+
+// commits tells whether a registry may have to copy what it was given before it answers.
+func commits(method string, class observer.Class) bool {
+	switch class {
+	case observer.UploadStart, observer.Upload, observer.Manifest, observer.Unclassified:
+		return method == http.MethodPut || method == http.MethodPost || method == http.MethodPatch
+	}
+	return false
+}
+
+// context returns ctx with the exchange in it.
+func (x *exchange) context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, x)
+}
+
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// end counts the exchange. What the server still has to send has Timeouts.Idle.
+func (x *exchange) end() {
+	x.mu.Lock()
+	x.ended = true
+	x.mu.Unlock()
+	x.slideWrite()
+	x.proxy.metrics.inflight.Dec()
+	x.series.seconds.Observe(time.Since(x.start).Seconds())
+	x.series.requests[x.code()].Inc()
+}
+
+// code is the class of the answer's status. A client that has gone before there was an
+// answer of the registry has got none.
+func (x *exchange) code() code {
+	switch {
+	case x.status == 0 || x.status >= 500 && x.clientGone():
+		return codeNone
+	case x.status < 600:
+		return code(x.status / 100)
+	}
+	return codeNone
+}
+
+func (x *exchange) clientGone() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.request.Context().Err() != nil || x.readErr != nil
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader keeps the server from guessing a Content-Type that the registry did not
+// send.
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= 200 {
+		x.status = status
+		if h := x.Header(); len(h["Content-Type"]) == 0 {
+			h["Content-Type"] = nil
+		}
+	}
+	x.slideWrite()
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	x.slideWrite()
+	n, err := x.ResponseWriter.Write(p)
+	x.series.out.Add(float64(n))
+	return n, err
+}
+
+// slideWrite moves the deadline of writes along, not more often than is worth it.
+func (x *exchange) slideWrite() {
+	until := time.Now().Add(x.proxy.opts.Timeouts.Idle)
+	if until.Sub(x.writeUntil) < x.proxy.opts.Timeouts.Idle/16 {
+		return
+	}
+	x.writeUntil = until
+	_ = x.control.SetWriteDeadline(until) // a writer without deadlines is a test's
+}
+
+// inbound wraps the body of the request.
+func (x *exchange) inbound(body io.ReadCloser) io.ReadCloser {
+	if body == nil || body == http.NoBody {
+		return body
+	}
+	return &inbound{body, x}
+}
+
+// An inbound is the body of a request as the client sends it.
+type inbound struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *inbound) Read(p []byte) (int, error) {
+	b.x.slideRead()
+	n, err := b.ReadCloser.Read(p)
+	b.x.series.in.Add(float64(n))
+	if err != nil {
+		b.x.bodyEnded(err)
+	}
+	return n, err
+}
+
+func (x *exchange) slideRead() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	until := time.Now().Add(x.proxy.opts.Timeouts.Idle)
+	if x.ended || until.Sub(x.readUntil) < x.proxy.opts.Timeouts.Idle/16 {
+		return
+	}
+	x.readUntil = until
+	_ = x.control.SetReadDeadline(until)
+}
+
+// bodyEnded takes the deadline away: the server goes on reading, to see the client go.
+func (x *exchange) bodyEnded(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !errors.Is(err, io.EOF) && x.readErr == nil {
+		x.readErr = err
+	}
+	if !x.ended && !x.readUntil.IsZero() {
+		x.readUntil = time.Time{}
+		_ = x.control.SetReadDeadline(time.Time{})
+	}
+}
+
+// bodyErr returns the error with which the body of the request ended early, if it did.
+func (x *exchange) bodyErr() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.readErr
+}

@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+)
+
+// A forwarder sends requests on to the registry.
+type forwarder struct {
+	proxy     *Proxy
+	transport *http.Transport
+	reverse   *httputil.ReverseProxy
+	addresses *addresses
+	foreign   atomic.Bool // an upload that went elsewhere has been logged
+}
+
+func newForwarder(p *Proxy, transport *http.Transport) *forwarder {
+	f := &forwarder{proxy: p, transport: transport, addresses: newAddresses(p.opts)}
+	f.reverse = &httputil.ReverseProxy{
+		Rewrite:        f.rewrite,
+		ModifyResponse: f.modify,
+		ErrorHandler:   p.faults.answer,
+		Transport:      transport,
+		BufferPool:     &buffers{},
+		ErrorLog:       slog.NewLogLogger(p.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	return f
+}
+
+// ServeHTTP sends r on and its answer back.
+//
+// A request that changes something does not end with its client: if its body has not
+// arrived, reading it fails and that ends it; if it has, the registry completes it, and
+// its answer is worth an event.
+func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	if mutates(r.Method) {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(f.proxy.cut, func() { cancel(errCut) })
+	defer stop()
+
+	t := newTurn(exchangeOf(ctx), cancel, f.proxy.opts.Timeouts.Idle)
+	defer t.end()
+	out := r.WithContext(context.WithValue(ctx, turnKey{}, t))
+	if r.ContentLength == 0 {
+		t.asked()
+	} else {
+		t.dial()
+		out.Body = &upload{r.Body, t}
+	}
+	f.reverse.ServeHTTP(w, out)
+}
+
+// rewrite addresses a request to the registry. All but the addresses stays as it was, the
+// query included, of which ReverseProxy has dropped what Go does not parse.
+func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
+	pr.SetURL(f.proxy.opts.Upstream)
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
+	pr.Out.Trailer = pr.In.Trailer // the same map: it is filled when the body has been read
+	if !f.proxy.opts.UpstreamHost {
+		pr.Out.Host = pr.In.Host
+	}
+	f.proxy.forwarded(pr)
+}
+
+// modify prepares an answer for the client.
+func (f *forwarder) modify(resp *http.Response) error {
+	t := turnOf(resp.Request.Context())
+	t.answered()
+	resp.Body = &download{resp.Body, t, f.proxy.faults}
+	if f.proxy.opts.Location != AsIs {
+		f.addresses.rewrite(resp.Header, func() client { return f.proxy.clientOf(t.exchange) })
+	}
+	if resp.StatusCode == http.StatusAccepted && f.addresses.isForeign(resp.Header.Get("Location"), resp.Request.Host) {
+		f.proxy.metrics.foreign.Inc()
+		if !f.foreign.Swap(true) {
+			f.proxy.opts.Logger.Warn("the registry sends uploads to another host, past the proxy: pushes of blobs make no events",
+				"host", hostOf(resp.Header.Get("Location")))
+		}
+	}
+	f.proxy.faults.recovered()
+	return nil
+}
+
+// bufferSize is what an answer's body is copied with, in bytes.
+const bufferSize = 128 << 10
+
+// buffers is a pool of them.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if buf, ok := b.pool.Get().(*[]byte); ok {
+		return *buf
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
+
+// An upload is the body of a request as the registry takes it.
+type upload struct {
+	io.ReadCloser
+	turn *turn
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	u.turn.pause() // the client's connection has a deadline of its own
+	n, err := u.ReadCloser.Read(p)
+	if err == nil {
+		u.turn.taking()
+	} else {
+		u.turn.asked()
+	}
+	return n, err
+}
+
+// A download is the body of an answer as the registry gives it.
+type download struct {
+	io.ReadCloser
+	turn   *turn
+	faults *faults
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	d.turn.giving()
+	n, err := d.ReadCloser.Read(p)
+	d.turn.pause()
+	if err != nil && err != io.EOF {
+		d.faults.broken(d.turn, err)
+	}
+	return n, err
+}

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/regcast/regcast/notifications/observer"
+)
+
+// admit returns r as it goes on, or why it does not.
+//
+// What an observer would read differently from some registry is refused where it could
+// change something: a push that is spelled so that we do not see it would be one without
+// an event. What only reads passes as it is, and unclassified.
+func (p *Proxy) admit(r *http.Request) (*http.Request, *refusal) {
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return nil, &refusal{http.StatusMethodNotAllowed, codeUnsupported, "the method is not supported"}
+	case !strings.HasPrefix(r.URL.Path, "/"):
+		return nil, &refusal{http.StatusBadRequest, codeUnsupported, "the request is not for a path"}
+	case len(r.Header["Authorization"]) > 1:
+		return nil, &refusal{http.StatusBadRequest, codeUnauthorized, "more than one Authorization header"}
+	case slices.ContainsFunc(r.Header["Via"], func(via string) bool { return strings.Contains(via, p.via) }):
+		return nil, &refusal{http.StatusLoopDetected, codeUnavailable, "the proxy is its own registry"}
+	case mutates(r.Method) && hidden(r.URL):
+		return nil, &refusal{http.StatusBadRequest, codeUnsupported, "the path is not spelled as the distribution specification has it"}
+	}
+	out := *r
+	out.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	out.Header = endToEnd(r.Header)
+	return &out, nil
+}
+
+// mutates tells whether a request of that method may change something.
+func mutates(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return true
+}
+
+// hidden tells whether a server that is generous with spelling could take u for a route
+// that changes something, and [observer.ParseRoute] does not: one that decodes escapes
+// (once more), ignores parameters of segments, or resolves dots and empty segments.
+func hidden(u *url.URL) bool {
+	if u.RawPath == "" && observer.ParseRoute(u.Path).Class != observer.Unclassified {
+		return false
+	}
+	plain := u.Path
+	for range 3 {
+		decoded, err := url.PathUnescape(plain)
+		if err != nil || decoded == plain {
+			break
+		}
+		plain = decoded
+	}
+	segments := strings.Split(strings.ReplaceAll(plain, `\`, "/"), "/")
+	for i, s := range segments {
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	switch observer.ParseRoute(path.Clean("/" + strings.Join(segments, "/"))).Class {
+	case observer.UploadStart, observer.Upload, observer.Blob, observer.Manifest:
+		return true
+	}
+	return false
+}
+
+// hopByHop are the headers of a connection (RFC 9110, section 7.6.1, and what RFC 2616
+// had), which Connection may add to.
+func hopByHop() []string {
+	return []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+}
+
+// endToEnd returns h without what is meant for the connection alone. What is left is what
+// the registry gets: an observer that saw an Authorization header which Connection takes
+// away would name an actor whom the registry never saw.
+func endToEnd(h http.Header) http.Header {
+	var names []string
+	for _, name := range hopByHop() {
+		if _, ok := h[name]; ok {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return h
+	}
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			names = append(names, textproto.TrimString(name))
+		}
+	}
+	trailers := takesTrailers(h["Te"])
+	h = h.Clone()
+	for _, name := range names {
+		h.Del(name)
+	}
+	if trailers {
+		h.Set("Te", "trailers") // which the transport sends on: it takes them, too
+	}
+	return h
+}
+
+func takesTrailers(te []string) bool {
+	for _, list := range te {
+		for coding := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(textproto.TrimString(coding), "trailers") {
+				return true
+			}
+		}
+	}
+	return false
+}
