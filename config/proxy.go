@@ -46,8 +46,8 @@ type Proxy struct {
 	Listen string `toml:"listen"`
 	// Upstream is the registry's URL: http or https, a host, and perhaps a path.
 	Upstream string `toml:"upstream"`
-	// PublicURL is where clients reach the proxy, scheme and host; "" if their requests
-	// tell.
+	// PublicURL is where clients reach the proxy, with the path that is cut off on the way,
+	// if any; "" if their requests tell.
 	PublicURL string `toml:"public_url"`
 	// Source describes the registry in events; an empty Addr is that of Config.Source and,
 	// if that is empty, Listen.

@@ -28,9 +28,6 @@ func (d *decoder) proxy(at string, p *Proxy) {
 	d.upstream(at, p)
 	if p.PublicURL != "" {
 		d.baseURL(join(at, "public_url"), p.PublicURL)
-		if u, err := url.Parse(p.PublicURL); err == nil {
-			d.require(join(at, "public_url"), u.Path == "" || u.Path == "/", "has a path, which no client of a registry can ask for; end it after the host")
-		}
 	}
 	d.oneOf(join(at, "parity"), p.Parity, ParitySane, ParityStrict)
 	d.oneOf(join(at, "on_unrecorded"), p.OnUnrecorded, UnrecordedAllow, UnrecordedRefuse)
@@ -47,6 +44,7 @@ func (d *decoder) proxy(at string, p *Proxy) {
 	d.oneOf(join(at, "location"), p.Location, LocationAbsolute, LocationRelative, LocationAsIs)
 	d.serverTLS(join(at, "tls"), p.TLS)
 	d.pair(join(at, "upstream_tls"), p.UpstreamTLS.CertFile, p.UpstreamTLS.KeyFile)
+	d.require(join(at, "upstream_tls"), !strings.HasPrefix(p.Upstream, "http:") || p.UpstreamTLS == (UpstreamTLS{}), "is for an upstream with https")
 
 	timeouts := join(at, "timeouts")
 	d.require(join(timeouts, "metadata"), p.Timeouts.Metadata >= time.Millisecond && p.Timeouts.Metadata <= time.Hour, "must be from 1ms to 1h")

@@ -51,9 +51,6 @@ func (p *Proxy) warnings(at string, warn func(path, message string)) {
 	if p.TLS.CertFile == "" && !strings.HasPrefix(p.PublicURL, "https:") && inClear("http://"+p.Listen) {
 		warn(join(at, "listen"), "passes the credentials of clients without TLS; use tls, or public_url if TLS ends in front")
 	}
-	if strings.HasPrefix(p.Upstream, "http:") && p.UpstreamTLS != (UpstreamTLS{}) {
-		warn(join(at, "upstream_tls"), "has no effect while upstream is http")
-	}
 	if p.Cache.Kind != CacheRedis && p.Cache.Redis.URLFile != "" {
 		warn(join(join(at, "cache"), "redis"), `has no effect while kind is not "redis"`)
 	}
