@@ -69,11 +69,15 @@ func check(cmd *cobra.Command, file string, noSecrets bool) error {
 	if len(problems) > 0 {
 		return problems
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %d endpoint(s)\n", file, len(cfg.Endpoints))
+	summary := fmt.Sprintf("%d endpoint(s)", len(cfg.Endpoints))
+	if n := len(cfg.Proxies); n > 0 {
+		summary = fmt.Sprintf("%s, %d proxy(ies)", summary, n)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, %s\n", file, summary)
 	return err
 }
 
 // aboutFiles says whether a problem may be that a file is not there.
 func aboutFiles(p config.Problem) bool {
-	return strings.HasSuffix(p.Path, "_file") || strings.HasSuffix(p.Path, ".tls")
+	return strings.HasSuffix(p.Path, "_file") || strings.HasSuffix(p.Path, "tls")
 }

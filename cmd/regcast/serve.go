@@ -96,11 +96,15 @@ func serve(cmd *cobra.Command, cfg *config.Config) error {
 }
 
 // afterDrain is what stopping may take beside the drain timeout: requests being
-// answered, the last commit.
+// answered, the last commits.
 const afterDrain = 10 * time.Second
 
 func stop(a *app.App, cfg *config.Config) error {
-	ctx, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout+afterDrain)
+	drain := cfg.DrainTimeout
+	if len(cfg.Proxies) > 0 {
+		drain *= 2 // what passes a proxy ends before what goes to endpoints
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drain+afterDrain)
 	defer cancel()
 	return a.Shutdown(ctx)
 }

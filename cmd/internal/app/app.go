@@ -6,8 +6,8 @@
 // them together for operators as a dispatcher. What has to outlive a restart (states of
 // endpoints, jobs, the operators' log) is in the engine, beside the events.
 //
-// Things are built inside-out (engine, then cursors and deliveries, then intake, then
-// admin) and stopped last-built-first. [Start] returns a running [App]; who started it
+// Things are built inside-out (engine, then cursors and deliveries, then intake and
+// proxies, then admin) and stopped last-built-first. [Start] returns a running [App]; who started it
 // calls [App.Shutdown].
 package app
 
@@ -52,7 +52,7 @@ type App struct {
 	engine    sinks.Engine
 	condition condition     // of the engine
 	history   sinks.History // of the engine; nil if attempts are not recorded
-	news      *records.News // records in the engine
+	news      *records.News // the door of the engine
 	slots     *endpoints.Slots
 
 	deliveries *delivery.Set
@@ -61,6 +61,7 @@ type App struct {
 	intake     *intake.Handler
 	admin      *admin.Handler
 	servers    servers
+	fronts     []*front // by the order of the configuration
 
 	stopping atomic.Bool
 	tokens   atomic.Pointer[credentials]
@@ -100,7 +101,7 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 		return nil, err
 	}
 	a.metrics.Observe(a.engine)
-	a.news = &records.News{Recorder: a.engine}
+	a.news = &records.News{Door: a.engine}
 	a.deliveries = delivery.Start(&delivery.Options{
 		Engine: a.engine, Metrics: a.metrics, Logger: a.logger, Build: a.newEndpoint,
 		Removed: func(ctx context.Context, name string) error { return a.replays.EndpointRemoved(ctx, name) },
@@ -136,6 +137,17 @@ func (a *App) registerProcessMetrics() {
 // IntakeAddr is the address that intake listens on, with the port it was given.
 func (a *App) IntakeAddr() string { return a.servers.intake.addr() }
 
+// ProxyAddr is the address that the proxy of that name listens on, with the port it was
+// given; "" if there is none.
+func (a *App) ProxyAddr(name string) string {
+	for _, f := range a.fronts {
+		if f.name == name {
+			return f.server.addr()
+		}
+	}
+	return ""
+}
+
 // AdminAddr is the address that the admin server listens on, with the port it was given.
 func (a *App) AdminAddr() string { return a.servers.admin.addr() }
 
@@ -153,10 +165,11 @@ func (a *App) Ready() error {
 	return a.condition.Accepting()
 }
 
-// Shutdown stops the app: it is not ready any more, intake answers 503, what was accepted
-// is stored, requests under way get the configuration's drain_timeout, places and
-// settlements are written, and the admin server ends last. The backlog stays in the
-// engine. When ctx ends first, what is left is cut short and its error is returned. A
+// Shutdown stops the app: it is not ready any more, intake answers 503, proxies take no
+// new connection, what was accepted and observed is stored, places and settlements are
+// written, and the admin server ends last. Requests under way get the configuration's
+// drain_timeout: first those that pass a proxy, then those to endpoints. The backlog stays
+// in the engine. When ctx ends first, what is left is cut short and its error is returned. A
 // second call returns nil.
 func (a *App) Shutdown(ctx context.Context) error {
 	a.stopping.Store(true)
@@ -178,6 +191,9 @@ func (a *App) stop(ctx context.Context) (errs []error) {
 	a.stopped = true
 	if a.intake != nil {
 		a.intake.Refuse()
+	}
+	if len(a.fronts) > 0 {
+		errs = append(errs, a.stopFronts(ctx, a.config.Load().DrainTimeout))
 	}
 	errs = append(errs, a.servers.intake.shutdown(ctx))
 	if a.deliveries != nil {

@@ -39,6 +39,9 @@ func Check(cfg *config.Config) config.Problems {
 	if _, err := serverTLS(cfg.Admin.TLS); err != nil {
 		problems = append(problems, cfg.Problem("admin.tls", "%v", err))
 	}
+	for i := range cfg.Proxies {
+		problems = append(problems, checkProxy(cfg, i)...)
+	}
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
 		path := fmt.Sprintf("endpoint[%d]", i)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,16 +19,16 @@ import (
 	"github.com/regcast/regcast/notifications/intake"
 )
 
-// servers are the two that an app listens with.
+// servers are the two that every app listens with.
 type servers struct {
 	intake, admin *server
-	failed        chan error // of a server that ended on its own
+	failed        chan error // of any server that ended on its own
 }
 
-// startServers listens for events first and for operators second, so that readiness is
-// seen only once events are taken.
+// startServers listens for events and in front of registries first and for operators
+// last, so that readiness is seen only once events are taken.
 func (a *App) startServers(cfg *config.Config) (err error) {
-	a.servers.failed = make(chan error, 2)
+	a.servers.failed = make(chan error, 2+len(cfg.Proxies))
 	a.intake = intake.NewHandler(a.news, a.intakeOptions(cfg))
 	in := intake.NewServer(a.intake)
 	in.ReadHeaderTimeout, in.IdleTimeout = cfg.Intake.HeaderTimeout, cfg.Intake.IdleTimeout
@@ -35,6 +36,9 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 		return err
 	}
 	a.logger.Info("taking events", "url", a.servers.intake.url()+"/events")
+	if err := a.startFronts(cfg); err != nil {
+		return err
+	}
 
 	a.admin = admin.NewHandler(&admin.Options{
 		Healthy: a.Health, Ready: a.Ready,
@@ -46,7 +50,7 @@ func (a *App) startServers(cfg *config.Config) (err error) {
 		Handler:           a.admin,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
+		ErrorLog: slogWarnings(a.logger),
 	}
 	if a.servers.admin, err = a.listen("admin", cfg.Admin.Listen, cfg.Admin.TLS, admin); err != nil {
 		return err
@@ -74,8 +78,23 @@ type server struct {
 	done     chan struct{}
 }
 
+// slogWarnings is what a server says of its connections.
+func slogWarnings(logger *slog.Logger) *log.Logger {
+	return slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
+}
+
 // listen starts a server. Its goroutine is joined by shutdown.
 func (a *App) listen(name, addr string, files config.ServerTLS, h *http.Server) (*server, error) {
+	s, err := bind(name, addr, files, h)
+	if err == nil {
+		s.serve(a.servers.failed)
+	}
+	return s, err
+}
+
+// bind takes the address of a server, which name, a table of the configuration, describes.
+// Until serve, closing its listener is all that it needs.
+func bind(name, addr string, files config.ServerTLS, h *http.Server) (*server, error) {
 	var err error
 	if h.TLSConfig, err = serverTLS(files); err != nil {
 		return nil, fmt.Errorf("%s.tls: %w", name, err)
@@ -87,18 +106,22 @@ func (a *App) listen(name, addr string, files config.ServerTLS, h *http.Server) 
 	if err != nil {
 		return nil, fmt.Errorf("%s.listen: %w", name, err)
 	}
-	s := &server{name: name, secure: h.TLSConfig != nil, http: h, listener: l, done: make(chan struct{})}
+	return &server{name: name, secure: h.TLSConfig != nil, http: h, listener: l, done: make(chan struct{})}, nil
+}
+
+// serve begins to answer. What ends it on its own goes to failed. The goroutine is joined
+// by shutdown.
+func (s *server) serve(failed chan<- error) {
 	go func() {
 		defer close(s.done)
-		serve := func() error { return h.Serve(l) }
+		serve := func() error { return s.http.Serve(s.listener) }
 		if s.secure {
-			serve = func() error { return h.ServeTLS(l, "", "") }
+			serve = func() error { return s.http.ServeTLS(s.listener, "", "") }
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			a.servers.failed <- fmt.Errorf("%s server: %w", name, err)
+			failed <- fmt.Errorf("%s server: %w", s.name, err)
 		}
 	}()
-	return s, nil
 }
 
 func (s *server) addr() string {
