@@ -36,3 +36,25 @@ func ExampleNewMemory() {
 	// team/app 7 <nil>
 	// other/app 0 descriptor unknown
 }
+
+// The registry is asked once for what the cache does not have.
+func ExampleNewReadThrough() {
+	ctx := context.Background()
+	registry := func(_ context.Context, repository string, dgst digest.Digest) (v1.Descriptor, error) {
+		fmt.Println("asking the registry for", repository)
+		return v1.Descriptor{MediaType: "application/octet-stream", Digest: dgst, Size: 7}, nil
+	}
+	descriptors := cache.NewReadThrough(cache.NewMemory(0), registry, nil)
+	team, err := descriptors.Repository("team/app")
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		desc, err := team.Stat(ctx, digest.FromString("a layer"))
+		fmt.Println(desc.Size, err)
+	}
+	// Output:
+	// asking the registry for team/app
+	// 7 <nil>
+	// 7 <nil>
+}
