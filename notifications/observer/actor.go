@@ -1,0 +1,92 @@
+package observer
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// The bounds of what is read of a credential, in bytes.
+const (
+	maxToken = 16 << 10
+	maxActor = 255
+)
+
+// credentials is a request's Authorization, taken before the registry's handler can
+// replace it; "" if there is none or who acts cannot be told from it.
+type credentials string
+
+func credentialsOf(r *http.Request) credentials {
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return ""
+	}
+	for _, options := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(options, ",") {
+			// A proxy removes it on the way (RFC 9110 section 7.6.1), so that the registry
+			// may see somebody without credentials.
+			if strings.EqualFold(strings.Trim(option, " \t"), "Authorization") {
+				return ""
+			}
+		}
+	}
+	return credentials(values[0])
+}
+
+// actor names who has made the request. It is asked only of answers that are events, and
+// so neither 401 nor 403.
+func (x *exchange) actor() string {
+	if named := x.observer.opts.Actor; named != nil {
+		return named(x.request)
+	}
+	return x.credentials.user()
+}
+
+// user returns the user of Basic credentials or the subject of a JSON web token.
+func (c credentials) user() string {
+	scheme, value, _ := strings.Cut(string(c), " ")
+	value = strings.TrimLeft(value, " ")
+	if len(value) > maxToken {
+		return ""
+	}
+	name := ""
+	switch {
+	case strings.EqualFold(scheme, "Basic"):
+		decoded, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			return ""
+		}
+		user, _, ok := strings.Cut(string(decoded), ":")
+		if ok {
+			name = user
+		}
+	case strings.EqualFold(scheme, "Bearer"):
+		name = subject(value)
+	}
+	if len(name) > maxActor || !utf8.ValidString(name) {
+		return ""
+	}
+	return name
+}
+
+// subject returns the claim "sub" of a token, "" for one that is no JSON web token.
+func subject(token string) string {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || strings.Contains(signature, ".") {
+		return ""
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Subject string `json:"sub"`
+	}
+	if json.Unmarshal(decoded, &claims) != nil {
+		return ""
+	}
+	return claims.Subject
+}

@@ -1,0 +1,89 @@
+package observer
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// An answer is what the header of one says about the content that was asked for.
+type answer struct {
+	digest    digest.Digest // Docker-Content-Digest, "" if it does not parse
+	etag      digest.Digest // ETag, "" if it is none
+	mediaType string        // Content-Type without parameters
+	size      int64         // of the whole content, -1 if it does not say
+	encoded   bool          // Content-Encoding: the body is not the content
+}
+
+// readAnswer reads a header that goes out with status.
+func readAnswer(h http.Header, status int) answer {
+	a := answer{
+		digest:    headerDigest(h),
+		mediaType: mediaType(h.Get("Content-Type")),
+		size:      -1,
+	}
+	if etag := strings.Trim(strings.TrimPrefix(h.Get("Etag"), "W/"), `"`); isDigest(etag) {
+		a.etag = digest.Digest(etag)
+	}
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		a.encoded = true
+	}
+	switch {
+	case status == http.StatusOK && !a.encoded:
+		a.size = number(h.Get("Content-Length"))
+	case status == http.StatusPartialContent, status == http.StatusRequestedRangeNotSatisfiable:
+		if unit, rest, ok := strings.Cut(h.Get("Content-Range"), " "); ok && strings.EqualFold(unit, "bytes") {
+			_, total, _ := strings.Cut(rest, "/")
+			a.size = number(total)
+		}
+	}
+	return a
+}
+
+// headerDigest is Docker-Content-Digest: the registry's word.
+func headerDigest(h http.Header) digest.Digest {
+	if s := h.Get("Docker-Content-Digest"); isDigest(s) {
+		return digest.Digest(s)
+	}
+	return ""
+}
+
+// number reads a number of bytes, -1 if it is none.
+func number(s string) int64 {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
+}
+
+// mediaType returns a media type without its parameters, "" if it is none by RFC 6838.
+func mediaType(s string) string {
+	s, _, _ = strings.Cut(s, ";")
+	s = strings.ToLower(strings.Trim(s, " \t"))
+	typ, subtype, ok := strings.Cut(s, "/")
+	if !ok || !isRestrictedName(typ) || !isRestrictedName(subtype) {
+		return ""
+	}
+	return s
+}
+
+// isRestrictedName tells whether s is one, see RFC 6838 section 4.2.
+func isRestrictedName(s string) bool {
+	if s == "" || len(s) > 127 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !isDigit(c) && !isLetter(c) && (i == 0 || !strings.ContainsRune("!#$&-^_.+", rune(c))) {
+			return false
+		}
+	}
+	return true
+}
+
+// contradicts tells whether a and b cannot be digests of one content.
+func contradicts(a, b digest.Digest) bool {
+	return a != "" && b != "" && a != b && a.Algorithm() == b.Algorithm()
+}

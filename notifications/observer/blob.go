@@ -1,0 +1,63 @@
+package observer
+
+import (
+	"cmp"
+	"net/http"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// mediaTypeBlob is what distribution reports of every blob, and so do we: a registry
+// answers with what a manifest calls it, another one with nothing.
+const mediaTypeBlob = "application/octet-stream"
+
+// blobPulled reports a pull. As with distribution, an answer without content counts, and so
+// does one that the client did not take to its end; see [Parity].
+func (x *exchange) blobPulled() {
+	switch {
+	case x.status == http.StatusOK:
+		x.size()
+	case x.status == http.StatusPartialContent, x.status == http.StatusNotModified, isRedirect(x.status):
+	case x.status == http.StatusPreconditionFailed, x.status == http.StatusRequestedRangeNotSatisfiable:
+		if x.observer.opts.Parity != Strict {
+			return
+		}
+	default:
+		return
+	}
+	blob := v1.Descriptor{
+		MediaType: mediaTypeBlob,
+		Digest:    cmp.Or(x.answer.digest, x.route.Digest),
+		Size:      x.answer.size,
+	}
+	if contradicts(blob.Digest, x.route.Digest) {
+		blob.Size = -1
+	}
+	if blob.Size >= 0 {
+		x.observer.descriptors.learn(x.ctx(), x.route.Repository, blob)
+	} else {
+		x.describe(&blob, x.route.Repository)
+	}
+	x.told(x.tell().BlobPulled(x.ctx(), named(x.route.Repository), blob))
+}
+
+// describe sets the size of a blob as it is remembered of one of the repositories, else to
+// 0, which says in an event that it is not known.
+func (x *exchange) describe(blob *v1.Descriptor, repositories ...string) {
+	blob.Size = 0
+	for _, repo := range repositories {
+		if known, ok := x.observer.descriptors.stat(x.ctx(), repo, blob.Digest); ok {
+			blob.Size = known.Size
+			return
+		}
+	}
+}
+
+// blobDeleted reports a delete.
+func (x *exchange) blobDeleted() {
+	if !x.succeeded() {
+		return
+	}
+	x.told(x.tell().BlobDeleted(x.ctx(), named(x.route.Repository), x.route.Digest))
+	x.forget(x.route.Digest)
+}

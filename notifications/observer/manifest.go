@@ -1,0 +1,291 @@
+package observer
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications"
+)
+
+// A manifest is what is known of one. It is a notifications.DescribedManifest.
+//
+// Its digest is the registry's word, Docker-Content-Digest; without that it is what the
+// client asked for, or the hash of the bytes that passed. What else was seen, size and
+// references, is told beside a digest only if it does not contradict it: bytes of another
+// hash are not the content of that digest, whoever of the two is wrong.
+type manifest struct {
+	descriptor v1.Descriptor // Size is -1 as long as it is not known
+	references []v1.Descriptor
+	verified   bool // the bytes had the digest
+}
+
+// Descriptor implements notifications.DescribedManifest.
+func (m *manifest) Descriptor() v1.Descriptor { return m.descriptor }
+
+// References implements notifications.Manifest.
+func (m *manifest) References() []v1.Descriptor { return m.references }
+
+// Payload implements notifications.Manifest. It is not called.
+func (m *manifest) Payload() (string, []byte, error) { return m.descriptor.MediaType, nil, nil }
+
+// read takes what the manifest's bytes say, all of which have passed.
+func (m *manifest) read(seen *tee) {
+	hash := seen.digest()
+	if contradicts(hash, m.descriptor.Digest) {
+		m.descriptor.Size = -1
+		return
+	}
+	m.verified = hash == m.descriptor.Digest
+	if payload := seen.kept(); payload != nil {
+		m.parse(payload)
+	}
+}
+
+// parse reads a manifest's JSON. What cannot be read has no references.
+func (m *manifest) parse(payload []byte) {
+	var fields struct {
+		MediaType string          `json:"mediaType"`
+		Config    *v1.Descriptor  `json:"config"`
+		Layers    []v1.Descriptor `json:"layers"`
+		Blobs     []v1.Descriptor `json:"blobs"` // of an artifact manifest
+		Manifests []v1.Descriptor `json:"manifests"`
+	}
+	if json.Unmarshal(payload, &fields) != nil {
+		return
+	}
+	if m.descriptor.MediaType == "" {
+		m.descriptor.MediaType = mediaType(fields.MediaType)
+	}
+	var references []v1.Descriptor
+	switch m.descriptor.MediaType {
+	case v1.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.list.v2+json":
+		references = fields.Manifests
+	default:
+		if fields.Config != nil {
+			references = append(references, *fields.Config)
+		}
+		references = append(append(references, fields.Layers...), fields.Blobs...)
+	}
+	for _, d := range references {
+		if !isDigest(d.Digest.String()) || d.Size < 0 {
+			return
+		}
+	}
+	m.references = references
+}
+
+// complete adds what is remembered of the manifest, and settles what is not known.
+func (x *exchange) complete(m *manifest) {
+	repo, desc := x.route.Repository, &m.descriptor
+	if known, ok := x.observer.manifests.get(repo, desc.Digest); ok {
+		m.references = known.references
+		desc.MediaType = cmp.Or(desc.MediaType, known.descriptor.MediaType)
+		if desc.Size < 0 {
+			desc.Size = known.descriptor.Size
+		}
+	}
+	if desc.Size < 0 || desc.MediaType == "" {
+		if known, ok := x.observer.descriptors.stat(x.ctx(), repo, desc.Digest); ok {
+			desc.MediaType = cmp.Or(desc.MediaType, known.MediaType)
+			if desc.Size < 0 {
+				desc.Size = known.Size
+			}
+		}
+	}
+	desc.Size = max(desc.Size, 0)
+}
+
+// learn remembers what a manifest is, and what it says of others.
+func (x *exchange) learn(m *manifest) {
+	o, repo := x.observer, x.route.Repository
+	o.descriptors.learn(x.ctx(), repo, m.descriptor)
+	if m.verified && !o.manifests.has(repo, m.descriptor.Digest) {
+		o.descriptors.learnReferences(x.ctx(), repo, m.references)
+		o.manifests.add(repo, m, o.opts.IncludeReferences)
+	}
+}
+
+// beginManifest looks at the header of the answer to a pull.
+func (x *exchange) beginManifest() {
+	x.answer = readAnswer(x.w.Header(), x.status)
+	if x.status != http.StatusOK {
+		return
+	}
+	dgst := cmp.Or(x.answer.digest, x.route.Digest)
+	if dgst != "" && x.route.Tag != "" {
+		x.observer.tags.set(x.route.Repository, x.route.Tag, dgst)
+	}
+	if x.request.Method == http.MethodGet && !x.answer.encoded && !x.observer.manifests.has(x.route.Repository, dgst) {
+		x.tee = x.observer.buffers.tee()
+	}
+}
+
+// manifestPulled reports a pull.
+func (x *exchange) manifestPulled() {
+	dgst := cmp.Or(x.answer.digest, x.route.Digest)
+	switch {
+	case x.status == http.StatusOK:
+		x.size()
+		if x.tee != nil && x.whole() {
+			dgst = cmp.Or(dgst, x.tee.digest())
+		}
+		dgst = cmp.Or(dgst, x.answer.etag)
+	case x.status == http.StatusPartialContent:
+	case isRedirect(x.status):
+		x.answer.mediaType = "" // of a page that says so
+	default:
+		return
+	}
+	if dgst == "" {
+		return
+	}
+	m := &manifest{descriptor: v1.Descriptor{MediaType: x.answer.mediaType, Digest: dgst, Size: x.answer.size}}
+	sound := !contradicts(dgst, x.route.Digest)
+	if !sound {
+		m.descriptor.Size = -1
+	} else if x.tee != nil && x.whole() {
+		m.read(x.tee)
+		x.unread(x.tee)
+	}
+	sound = sound && m.descriptor.Size >= 0
+	if sound {
+		x.learn(m)
+	}
+	x.complete(m)
+	if x.status == http.StatusOK && x.route.Tag != "" {
+		x.observer.tags.set(x.route.Repository, x.route.Tag, dgst)
+	}
+	x.told(x.tell().ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
+}
+
+// size takes the number of bytes written for that of the content, where the answer to a
+// GET did not say.
+func (x *exchange) size() {
+	if x.answer.size < 0 && x.request.Method == http.MethodGet && !x.answer.encoded && !x.cut {
+		x.answer.size = x.written
+	}
+}
+
+// whole tells whether all of the content was written.
+func (x *exchange) whole() bool { return !x.cut && x.written == x.answer.size }
+
+// unread counts a manifest that was passed on without being kept.
+func (x *exchange) unread(t *tee) {
+	if t.kept() == nil {
+		x.observer.metrics.unread.Inc()
+	}
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// manifestPushed reports a push: one event, or one for each tag that the registry has set.
+func (x *exchange) manifestPushed() {
+	if !x.succeeded() {
+		return
+	}
+	x.tee = x.body.take()
+	dgst := cmp.Or(headerDigest(x.w.Header()), x.route.Digest)
+	if dgst == "" && x.tee != nil {
+		dgst = x.tee.digest()
+	}
+	if dgst == "" {
+		x.observer.metrics.unclassified.Inc()
+		return
+	}
+	m := &manifest{descriptor: v1.Descriptor{MediaType: mediaType(x.request.Header.Get("Content-Type")), Digest: dgst, Size: -1}}
+	if x.tee != nil {
+		m.descriptor.Size, _ = x.body.read()
+		m.read(x.tee)
+		x.unread(x.tee)
+	}
+	if m.verified {
+		x.pushed = m
+	}
+	x.complete(m)
+	tags := x.pushedTags()
+	for _, tag := range tags {
+		x.observer.tags.set(x.route.Repository, tag, dgst)
+	}
+	if len(tags) == 0 {
+		tags = append(tags, "")
+	}
+	ctx, cancel := x.hold()
+	defer cancel()
+	listener := x.tell()
+	for _, tag := range tags {
+		x.told(listener.ManifestPushed(ctx, named(x.route.Repository), m, tag))
+	}
+}
+
+// pushedTags are the tag in the path and those that the registry says it has set.
+func (x *exchange) pushedTags() []string {
+	var tags []string
+	if x.route.Tag != "" {
+		tags = append(tags, x.route.Tag)
+	}
+	for _, list := range x.w.Header()["Oci-Tag"] {
+		for tag := range strings.SplitSeq(list, ",") {
+			if tag = strings.Trim(tag, " \t"); isTag(tag) && !slices.Contains(tags, tag) {
+				tags = append(tags, tag)
+			}
+		}
+	}
+	return tags
+}
+
+// learnPushed remembers what was pushed.
+func (x *exchange) learnPushed() {
+	if x.pushed != nil {
+		x.learn(x.pushed)
+	}
+}
+
+// manifestDeleted reports the delete of a tag, or of a manifest with the tags that it had.
+func (x *exchange) manifestDeleted() {
+	if !x.succeeded() {
+		return
+	}
+	o, repo := x.observer, named(x.route.Repository)
+	if tag := x.route.Tag; tag != "" {
+		o.tags.remove(repo.Name(), tag)
+		x.told(x.tell().TagDeleted(x.ctx(), repo, tag))
+		return
+	}
+	ctx, cancel := x.hold()
+	defer cancel()
+	x.told(x.tell().ManifestDeleted(ctx, repo, x.route.Digest))
+	if !o.opts.KeepsTags {
+		x.inferTagDeletes(ctx, repo, o.tags.removeDigest(repo.Name(), x.route.Digest))
+	}
+	x.forget(x.route.Digest)
+}
+
+// inferTagDeletes reports the deletes of tags that nobody has asked for by name.
+func (x *exchange) inferTagDeletes(ctx context.Context, repo named, tags []string) {
+	if len(tags) == 0 {
+		return
+	}
+	listener := x.tellBy(x.bridge().WithOrigin(notifications.OriginInferred))
+	for _, tag := range tags {
+		x.told(listener.TagDeleted(ctx, repo, tag))
+	}
+}
+
+// forget drops what is remembered of deleted content.
+func (x *exchange) forget(dgst digest.Digest) {
+	x.observer.manifests.remove(x.route.Repository, dgst)
+	x.observer.descriptors.forget(x.ctx(), x.route.Repository, dgst)
+}

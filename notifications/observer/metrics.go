@@ -1,0 +1,65 @@
+package observer
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/internal/outbox"
+)
+
+// metrics are an Observer's own. All label sets exist from the start, at zero.
+type metrics struct {
+	pull, push, mount, del prometheus.Counter
+	unclassified           prometheus.Counter
+	unread                 prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "regcast_observer_events_total",
+		Help: "Events made of a registry's traffic, by action.",
+	}, []string{"action"})
+	m := &metrics{
+		pull:  events.WithLabelValues(notifications.ActionPull),
+		push:  events.WithLabelValues(notifications.ActionPush),
+		mount: events.WithLabelValues(notifications.ActionMount),
+		del:   events.WithLabelValues(notifications.ActionDelete),
+		unclassified: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "regcast_observer_unclassified_total",
+			Help: "Requests that succeeded in what may be a change and made no event, because what they changed cannot be told for sure.",
+		}),
+		unread: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "regcast_observer_unread_manifests_total",
+			Help: "Manifests that were passed on without being read for their references, as they were too large or too many at a time.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(events, m.unclassified, m.unread)
+	}
+	return m
+}
+
+// A counted sink counts the events on their way to the outbox.
+type counted struct {
+	*outbox.Outbox
+	metrics *metrics
+}
+
+// Write implements [notifications.Sink].
+func (c *counted) Write(ctx context.Context, batch []*notifications.Event) error {
+	for _, e := range batch {
+		switch e.Action {
+		case notifications.ActionPull:
+			c.metrics.pull.Inc()
+		case notifications.ActionPush:
+			c.metrics.push.Inc()
+		case notifications.ActionMount:
+			c.metrics.mount.Inc()
+		case notifications.ActionDelete:
+			c.metrics.del.Inc()
+		}
+	}
+	return c.Outbox.Write(ctx, batch)
+}

@@ -1,0 +1,128 @@
+package observer
+
+import (
+	"net/http"
+	"strings"
+)
+
+// An operation is what a request asks for, as far as an Observer has to look at its
+// answer.
+type operation uint8
+
+const (
+	none operation = iota
+	pullManifest
+	pullBlob
+	pushManifest
+	startUpload
+	patchUpload
+	finishUpload
+	askUpload
+	cancelUpload
+	deleteManifest
+	deleteBlob
+	deleteByVendor
+	unread // may change something, in words that servers read differently
+)
+
+// changes tells whether op, if it succeeds, may change what the registry has. A part of an
+// upload does not: it is the end that does, and the start is where a client can be told
+// best that it is in vain.
+func (op operation) changes() bool {
+	switch op {
+	case pushManifest, startUpload, finishUpload, deleteManifest, deleteBlob, deleteByVendor, unread:
+		return true
+	}
+	return false
+}
+
+// classify returns the exchange of a request whose answer matters, else nil.
+func (o *Observer) classify(r *http.Request) *exchange {
+	route, session := o.route(r)
+	var op operation
+	var deletion Deletion
+	switch {
+	case session != "":
+		op = uploadOperation(r.Method)
+	case route.Class == Manifest:
+		op = contentOperation(r.Method, pullManifest, pushManifest, deleteManifest)
+	case route.Class == Blob:
+		op = contentOperation(r.Method, pullBlob, none, deleteBlob)
+	case route.Class == UploadStart && r.Method == http.MethodPost:
+		op = startUpload
+	case route.Class == UploadStart || route.Class == Upload:
+		op = uploadOperation(r.Method)
+	case route.Class == Unclassified:
+		op, deletion = o.unclassified(r)
+	}
+	if op == none {
+		return nil
+	}
+	x := &exchange{observer: o, request: r, route: route, session: session, operation: op, deletion: deletion}
+	x.credentials = credentialsOf(r)
+	return x
+}
+
+// route reads the path of r. The session is not "" if the registry has named this path as
+// that of an upload, whatever it looks like.
+func (o *Observer) route(r *http.Request) (route Route, session string) {
+	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && r.URL.RawPath == "" {
+		route = ParseRoute(path)
+	}
+	switch route.Class {
+	case Upload, Unclassified:
+		path := r.URL.EscapedPath()
+		if repository, ok := o.sessions.find(path); ok {
+			if route.Class == Unclassified {
+				route = Route{Class: Upload, Repository: repository}
+			}
+			session = path
+		}
+	}
+	return route, session
+}
+
+func contentOperation(method string, pull, push, del operation) operation {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return pull
+	case http.MethodPut:
+		return push
+	case http.MethodDelete:
+		return del
+	}
+	return none
+}
+
+func uploadOperation(method string) operation {
+	switch method {
+	case http.MethodPatch:
+		return patchUpload
+	case http.MethodPut:
+		return finishUpload
+	case http.MethodGet:
+		return askUpload
+	case http.MethodDelete:
+		return cancelUpload
+	}
+	return none
+}
+
+// unclassified looks for what vendors delete by routes of their own, and for changes that
+// nobody can tell.
+func (o *Observer) unclassified(r *http.Request) (operation, Deletion) {
+	switch r.Method {
+	case http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete:
+	default:
+		return none, Deletion{}
+	}
+	for _, recognize := range o.opts.Extra {
+		if d, ok := recognize(r); ok && isName(d.Repository) && (d.Tag == "" || isTag(d.Tag)) {
+			return deleteByVendor, d
+		}
+	}
+	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && strings.HasPrefix(path, "/v2/") {
+		return unread, Deletion{}
+	}
+	return none, Deletion{}
+}

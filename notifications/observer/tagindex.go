@@ -1,0 +1,100 @@
+package observer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/opencontainers/go-digest"
+)
+
+// maxTags bounds the tags that are remembered, each in less than a kilobyte. For one that
+// was forgotten no delete is inferred.
+const maxTags = 65_536
+
+// A tagIndex remembers what tags were last seen to name, to know which end with a manifest.
+type tagIndex struct {
+	mu         sync.Mutex
+	recent     *simplelru.LRU[tagged, struct{}]
+	repository map[string]map[string]digest.Digest // tag to digest
+}
+
+type tagged struct{ repository, tag string }
+
+func newTagIndex() *tagIndex {
+	t := &tagIndex{repository: make(map[string]map[string]digest.Digest)}
+	t.recent = newLRU(maxTags, func(old tagged, _ struct{}) { t.drop(old) })
+	return t
+}
+
+// drop forgets a tag that is recent no more.
+func (t *tagIndex) drop(old tagged) {
+	tags := t.repository[old.repository]
+	delete(tags, old.tag)
+	if len(tags) == 0 {
+		delete(t.repository, old.repository)
+	}
+}
+
+// set remembers that tag names dgst.
+func (t *tagIndex) set(repository, tag string, dgst digest.Digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tags := t.repository[repository]
+	if tags[tag] == dgst {
+		t.recent.Get(tagged{repository, tag})
+		return
+	}
+	// The strings may be parts of larger ones.
+	key := tagged{strings.Clone(repository), strings.Clone(tag)}
+	t.recent.Add(key, struct{}{})
+	if tags = t.repository[repository]; tags == nil { // the oldest may have been its only one
+		tags = make(map[string]digest.Digest)
+		t.repository[key.repository] = tags
+	}
+	tags[key.tag] = digest.Digest(strings.Clone(dgst.String()))
+}
+
+// remove forgets one tag.
+func (t *tagIndex) remove(repository, tag string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recent.Remove(tagged{repository, tag})
+}
+
+// removeDigest forgets the tags that name dgst, and returns them in alphabetic order.
+func (t *tagIndex) removeDigest(repository string, dgst digest.Digest) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var tags []string
+	for tag, d := range t.repository[repository] {
+		if d == dgst {
+			tags = append(tags, tag)
+		}
+	}
+	for _, tag := range tags {
+		t.recent.Remove(tagged{repository, tag})
+	}
+	slices.Sort(tags)
+	return tags
+}
+
+// removeAll forgets the tags of a repository.
+func (t *tagIndex) removeAll(repository string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for tag := range t.repository[repository] {
+		t.recent.Remove(tagged{repository, tag})
+	}
+}
+
+// newLRU returns an LRU of a fixed size.
+func newLRU[K comparable, V any](size int, evicted simplelru.EvictCallback[K, V]) *simplelru.LRU[K, V] {
+	lru, err := simplelru.NewLRU(size, evicted)
+	if err != nil {
+		panic(fmt.Sprintf("an LRU of %d: %v", size, err)) // it refuses sizes below 1 alone
+	}
+	return lru
+}

@@ -1,0 +1,174 @@
+package observer
+
+import (
+	"cmp"
+	"net/http"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// uploadStarted looks at the answer to a POST: a session is open, or all was done at once.
+func (x *exchange) uploadStarted() {
+	switch {
+	case x.status == http.StatusAccepted:
+		h := x.w.Header()
+		if path := x.sessionPath(h.Get("Location")); path != "" {
+			x.observer.sessions.open(path, x.route.Repository, h.Get("Range"))
+		}
+	case x.succeeded():
+		x.uploadedAtOnce()
+	}
+}
+
+// uploadedAtOnce reports a mount, or the push of a blob that came with the POST.
+func (x *exchange) uploadedAtOnce() {
+	query := x.request.URL.RawQuery
+	mount, mounts := paramDigest(query, "mount")
+	pushed, pushes := paramDigest(query, "digest")
+	n, whole := x.body.read()
+	word := headerDigest(x.w.Header())
+	switch {
+	case mounts && (n == 0 || !pushes):
+		x.mounted(word, mount)
+	case pushes:
+		size := int64(-1)
+		if whole {
+			size = n
+		}
+		x.pushedBlob(word, pushed, size)
+	case isForm(x.request):
+		// The parameters were in the body. A registry that says where the blob is, without
+		// having got one, has mounted it.
+		x.mounted(word, x.blobAt(x.w.Header().Get("Location")))
+	default:
+		x.observer.metrics.unclassified.Inc()
+	}
+}
+
+// mounted reports the mount of the blob that the registry names, or else the client did.
+func (x *exchange) mounted(word, asked digest.Digest) {
+	blob := v1.Descriptor{MediaType: mediaTypeBlob, Digest: cmp.Or(word, asked)}
+	if blob.Digest == "" {
+		x.observer.metrics.unclassified.Inc()
+		return
+	}
+	repositories := []string{x.route.Repository}
+	var from reference.Named
+	if name, _ := param(x.request.URL.RawQuery, "from"); isName(name) {
+		from = named(name)
+		repositories = append(repositories, name)
+	}
+	x.describe(&blob, repositories...)
+	if blob.Size > 0 {
+		x.observer.descriptors.learn(x.ctx(), x.route.Repository, blob)
+	}
+	x.told(x.tell().BlobMounted(x.ctx(), named(x.route.Repository), blob, from))
+}
+
+// pushedBlob reports the push of a blob of size bytes, -1 if that is not known.
+func (x *exchange) pushedBlob(word, asked digest.Digest, size int64) {
+	blob := v1.Descriptor{MediaType: mediaTypeBlob, Digest: cmp.Or(word, asked), Size: size}
+	if blob.Digest == "" {
+		x.observer.metrics.unclassified.Inc()
+		return
+	}
+	if contradicts(word, asked) {
+		blob.Size = -1
+	}
+	if blob.Size >= 0 {
+		x.observer.descriptors.learn(x.ctx(), x.route.Repository, blob)
+	} else {
+		x.describe(&blob, x.route.Repository)
+	}
+	x.told(x.tell().BlobPushed(x.ctx(), named(x.route.Repository), blob))
+}
+
+// uploadPatched notes how far an upload has come.
+func (x *exchange) uploadPatched() {
+	n, whole := x.body.read()
+	if !x.succeeded() {
+		x.observer.sessions.doubt(x.session)
+		return
+	}
+	x.advance(n, whole)
+}
+
+// uploadAsked notes how far the registry says that an upload has come.
+func (x *exchange) uploadAsked() {
+	if x.succeeded() {
+		x.advance(0, true)
+	}
+}
+
+// advance notes that the registry has taken n more bytes, and all that were sent if whole
+// is true.
+func (x *exchange) advance(n int64, whole bool) {
+	h := x.w.Header()
+	to := x.sessionPath(h.Get("Location"))
+	if to == "" {
+		to = cmp.Or(x.session, x.request.URL.EscapedPath())
+	}
+	x.observer.sessions.advance(x.session, to, x.route.Repository, n, whole, h.Get("Range"))
+}
+
+// uploadFinished reports the push of a blob. Its size is what was uploaded before and what
+// came with the end.
+func (x *exchange) uploadFinished() {
+	n, whole := x.body.read()
+	if !x.succeeded() {
+		x.observer.sessions.doubt(x.session)
+		return
+	}
+	size := int64(-1)
+	if offset, known := x.observer.sessions.close(x.session); known && whole {
+		size = offset + n
+	}
+	asked, _ := paramDigest(x.request.URL.RawQuery, "digest")
+	x.pushedBlob(headerDigest(x.w.Header()), asked, size)
+}
+
+// uploadCancelled forgets an upload that is over, or that the registry does not know.
+func (x *exchange) uploadCancelled() {
+	if x.succeeded() || x.status == http.StatusNotFound {
+		x.observer.sessions.close(x.session)
+	}
+}
+
+// sessionPath returns the path by which a client will go on with an upload, "" if there is
+// none or it is that of something else.
+func (x *exchange) sessionPath(location string) string {
+	if location == "" {
+		return ""
+	}
+	u, err := x.request.URL.Parse(location)
+	if err != nil {
+		return ""
+	}
+	path := strings.TrimPrefix(u.Path, x.observer.opts.Prefix)
+	switch ParseRoute(path).Class {
+	case Upload, Unclassified:
+		return u.EscapedPath()
+	}
+	return ""
+}
+
+// blobAt returns the digest of the blob in this repository that a location names, "" if it
+// names none.
+func (x *exchange) blobAt(location string) digest.Digest {
+	u, err := x.request.URL.Parse(location)
+	if err != nil {
+		return ""
+	}
+	route := ParseRoute(strings.TrimPrefix(u.Path, x.observer.opts.Prefix))
+	if route.Class != Blob || route.Repository != x.route.Repository {
+		return ""
+	}
+	return route.Digest
+}
+
+func isForm(r *http.Request) bool {
+	return mediaType(r.Header.Get("Content-Type")) == "application/x-www-form-urlencoded"
+}
