@@ -56,8 +56,8 @@ type Options struct {
 type Cache struct{ scope }
 
 // New returns a Cache on client, without connecting. It refuses a client that is known to
-// ignore the deadlines of contexts: redis.UniversalOptions.ContextTimeoutEnabled, or
-// context_timeout_enabled=true in a URL, must be set.
+// ignore the deadlines of contexts: ContextTimeoutEnabled must be set in its options, also
+// in those that redis.ParseURL made.
 func New(client redis.UniversalClient, opts *Options) (*Cache, error) {
 	var o Options
 	if opts != nil {

@@ -69,9 +69,8 @@ func freeAddr() (string, error) {
 // Addr returns the server's host and port. It stays the same for the life of the Server.
 func (s *Server) Addr() string { return s.addr }
 
-// URL returns the server's address in the form that redis.ParseURL of go-redis reads. It says that
-// deadlines of contexts hold for commands.
-func (s *Server) URL() string { return "redis://" + s.addr + "/0?context_timeout_enabled=true" }
+// URL returns the server's address in the form that redis.ParseURL of go-redis reads.
+func (s *Server) URL() string { return "redis://" + s.addr + "/0" }
 
 // Kill ends the process with SIGKILL and waits until it is gone, if there is one.
 func (s *Server) Kill() {
