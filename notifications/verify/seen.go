@@ -26,7 +26,7 @@ func NewSeen(n int) *Seen {
 
 // Do calls work with those of events that it has not seen, each of them once and in their
 // order, and remembers them if work returns nil; it returns what work returns. Without
-// any there is nothing to do: it returns nil.
+// any there is nothing to do: it returns nil. The slice is work's own.
 //
 // One work at a time is under way. A receiver gets an event twice at the same time where
 // regcast has lost patience with the first request: the second waits for the first, and
@@ -50,7 +50,7 @@ func (s *Seen) Do(events []*notifications.Event, work func(fresh []*notification
 	if err := work(fresh); err != nil {
 		return err
 	}
-	for _, e := range fresh {
+	for _, e := range events { // not of fresh, which is work's own
 		s.add(e.ID)
 	}
 	return nil

@@ -49,6 +49,7 @@ func TestSeen(t *testing.T) {
 		got := ""
 		err := seen.Do(events(step.events), func(fresh []*notifications.Event) error {
 			got = ids(fresh)
+			clear(fresh)
 			return step.err
 		})
 		if got != step.work || err != step.err {
