@@ -17,7 +17,9 @@
 // a Redis that starts from an old snapshot, or a replica that lags, knows what was
 // cleared.
 //
-// The client belongs to the caller, who closes it. Nothing here has to be stopped.
+// The client belongs to the caller, who closes it. Nothing here has to be stopped. While
+// Redis is away, go-redis writes a line to standard error for every connection that it
+// cannot make; redis.SetLogger of go-redis tells it otherwise, for the whole program.
 package redis
 
 import (

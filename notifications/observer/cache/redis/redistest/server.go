@@ -38,9 +38,9 @@ func Start(t testing.TB) *Server {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is missing; install the Debian package redis-server")
+			t.Fatal("redis-server: missing; install it by hand: redis-server")
 		}
-		t.Skip("needs a real Redis (redis-server)")
+		t.Skip("shared caches are not tried on a real Redis (redis-server)")
 	}
 	s := &Server{t: t, path: path}
 	t.Cleanup(s.Kill)
