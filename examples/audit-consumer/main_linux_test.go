@@ -11,8 +11,8 @@ import (
 	"github.com/regcast/regcast/notifications/notificationstest"
 )
 
-// TestNoRoom lets the consumer write no further than the middle of a line, as a full disk
-// does: it answers 500, keeps nothing of the line, and goes on when there is room.
+// TestNoRoom lets the consumer write a part of a batch and no more, as a full disk does:
+// it answers 500, keeps nothing of the batch, and goes on when there is room.
 func TestNoRoom(t *testing.T) {
 	c := newChild(t)
 	c.start(t)
@@ -24,7 +24,7 @@ func TestNoRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	var was unix.Rlimit
-	limit := unix.Rlimit{Cur: uint64(before.Size()) + 100, Max: unix.RLIM_INFINITY}
+	limit := unix.Rlimit{Cur: uint64(before.Size()) + 8<<10, Max: unix.RLIM_INFINITY}
 	if err := unix.Prlimit(c.command.Process.Pid, unix.RLIMIT_FSIZE, nil, &was); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestNoRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if got := c.post(t, secret, notificationstest.Push("team/app", "v1", 2)); got != http.StatusInternalServerError {
+		if got := c.post(t, secret, notificationstest.Pushes(2, 100, "team/app")...); got != http.StatusInternalServerError {
 			t.Errorf("without room: answered %d", got)
 		}
 	}

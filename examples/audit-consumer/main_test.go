@@ -250,7 +250,8 @@ func TestEveryEventOnce(t *testing.T) {
 	}
 }
 
-// tear leaves half a line behind, as a kill in the middle of a write does.
+// tear leaves a part of a line behind, as a kill in the middle of a write does: one that is
+// longer than the line that comes next.
 func tear(t *testing.T, c *child) {
 	t.Helper()
 	file, err := os.OpenFile(c.path("audit.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
@@ -258,7 +259,7 @@ func tear(t *testing.T, c *child) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.WriteString(`{"prev":"` + strings.Repeat("0", 30)); err != nil {
+	if _, err := file.WriteString(`{"prev":"` + strings.Repeat("0", 64) + `","event":"` + strings.Repeat("x", 8<<10)); err != nil {
 		t.Fatal(err)
 	}
 }
