@@ -40,7 +40,6 @@ func modules() map[string]permission {
 		"github.com/google/go-containerregistry":  {[]string{"examples/..."}, "a client to drive a registry with, in examples and tests"},
 		"oras.land/oras-go/v2":                    {[]string{"notifications/registry", "endpoints/mirror"}, "the calls of a registry client"},
 		"github.com/hashicorp/golang-lru/arc/v2":  {[]string{"notifications/observer/cache"}, "the descriptor cache keeps what is used recently or often"},
-		"github.com/hashicorp/golang-lru/arc/v2":  {[]string{"notifications/observer/cache"}, "the descriptor cache keeps what is used recently or often"},
 		"github.com/redis/go-redis/v9":            {[]string{"notifications/observer/cache/redis", "cmd/..."}, "who does not share a cache compiles no Redis client"},
 		"golang.org/x/crypto":                     {[]string{"notifications/registry/registrytest"}, "bcrypt, for a registry's htpasswd"},
 		"github.com/sirupsen/logrus":              {[]string{"notifications/registry/registrytest", "examples/..."}, "distribution logs through it, and a harness has to quiet it"},
