@@ -298,6 +298,7 @@ func TestForgeriesAndRepeats(t *testing.T) {
 		t.Errorf("not signed: answered %s", resp.Status)
 	}
 	c.stop(t)
+	tear(t, c)
 	c.start(t)
 	if got := c.post(t, secret, one); got != http.StatusNoContent {
 		t.Errorf("a repeat after a restart: answered %d", got)
