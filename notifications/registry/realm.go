@@ -13,9 +13,6 @@ import (
 // is not absolute.
 func (t *Transport) realm(registry *url.URL, realm string) (*url.URL, error) {
 	base := url.URL{Scheme: registry.Scheme, Host: registry.Host, Path: "/v2/"}
-	if realm == "" {
-		return nil, fmt.Errorf("%w: %s names no token server", ErrRefused, registry.Host)
-	}
 	u, err := base.Parse(realm)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s names a token server that is no URL", ErrRefused, registry.Host)

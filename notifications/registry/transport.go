@@ -186,13 +186,13 @@ func (t *Transport) roundTrip(req *http.Request, body *payload) (*http.Response,
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
+	t.tokens.drop(grant.key, grant.token)
+	t.forgetCredential(req.URL.Host)
 	offered := chooseChallenge(parseChallenges(resp.Header))
 	if offered == nil {
 		return resp, nil
 	}
 	t.remember(originOf(req.URL), offered)
-	t.forgetCredential(req.URL.Host)
-	t.tokens.drop(grant.key, grant.token)
 	need.addAll(offered.params["scope"])
 	if offered.params["error"] == "insufficient_scope" && grant.fresh && grant.token.scopes.covers(need) {
 		return resp, nil // the token server was asked for exactly this just now
@@ -311,16 +311,19 @@ func (t *Transport) remember(origin string, c *challenge) {
 	t.challenges[origin] = c
 }
 
-// chooseChallenge prefers tokens to passwords, and returns nil if neither is offered.
+// chooseChallenge prefers tokens to passwords, and returns nil if neither is offered. A
+// token has to be had from somewhere.
 func chooseChallenge(offered []challenge) *challenge {
-	for _, scheme := range []string{"bearer", "basic"} {
-		for i := range offered {
-			if offered[i].scheme == scheme {
-				return &offered[i]
-			}
+	var basic *challenge
+	for i, c := range offered {
+		switch {
+		case c.scheme == "bearer" && c.params["realm"] != "":
+			return &offered[i]
+		case c.scheme == "basic" && basic == nil:
+			basic = &offered[i]
 		}
 	}
-	return nil
+	return basic
 }
 
 // originOf is the scheme, host and port of a URL: where a credential may go.
