@@ -20,17 +20,18 @@ import (
 // bridgeRows compare what a registry's request pays for its event: bridge and hand-off
 // to a queue, of which the other end is free of charge.
 func bridgeRows() []row {
-	ns := func(r testing.BenchmarkResult) float64 { return float64(r.T.Nanoseconds()) / float64(r.N) }
-	allocs := func(r testing.BenchmarkResult) float64 { return float64(r.AllocsPerOp()) }
 	return []row{
 		{name: "bridge and queue, time", against: "distribution's bridge and queue", unit: "ns/push", reach: 0.5, less: true,
-			ours: bridge(ns), peer: distributionBridge(ns)},
+			ours: bridge(nanoseconds), peer: distributionBridge(nanoseconds)},
 		{name: "bridge and queue, allocations", against: "distribution's bridge and queue", unit: "allocs/push", reach: 0.5, less: true,
-			ours: bridge(allocs), peer: distributionBridge(allocs), rounds: 1},
+			ours: bridge(allocations), peer: distributionBridge(allocations), rounds: 1},
 	}
 }
 
 type figureOf func(testing.BenchmarkResult) float64
+
+func nanoseconds(r testing.BenchmarkResult) float64 { return float64(r.T.Nanoseconds()) / float64(r.N) }
+func allocations(r testing.BenchmarkResult) float64 { return float64(r.AllocsPerOp()) }
 
 // pushed is a manifest of ten layers and where it was pushed to.
 func pushed() (reference.Named, *schema2.DeserializedManifest, error) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
@@ -66,9 +67,12 @@ func bodies(n, size int) [][]byte {
 
 // A server is a handler on a loopback port.
 type server struct {
-	url  string
+	url  string // of its events
 	stop func()
 }
+
+// base is the server's URL without a path.
+func (s *server) base() string { return strings.TrimSuffix(s.url, "/events") }
 
 func serve(h http.Handler) (*server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
