@@ -126,7 +126,7 @@ func (x *exchange) finish(returned bool) {
 		x.learnPushed()
 	case patchUpload, finishUpload:
 		if x.status == 0 {
-			x.observer.sessions.doubt(x.session)
+			x.uploadFailed()
 		}
 	}
 	x.body.release()

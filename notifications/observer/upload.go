@@ -88,12 +88,19 @@ func (x *exchange) pushedBlob(word, asked digest.Digest, size int64) {
 
 // uploadPatched notes how far an upload has come.
 func (x *exchange) uploadPatched() {
-	n, whole := x.body.read()
 	if !x.succeeded() {
-		x.observer.sessions.doubt(x.session)
+		x.uploadFailed()
 		return
 	}
-	x.advance(n, whole)
+	x.advance(x.body.read())
+}
+
+// uploadFailed notes that an upload may have come further, or not. It has not if nothing
+// was read of the request's body.
+func (x *exchange) uploadFailed() {
+	if n, _ := x.body.read(); n > 0 {
+		x.observer.sessions.doubt(x.session)
+	}
 }
 
 // uploadAsked notes how far the registry says that an upload has come.
@@ -117,11 +124,11 @@ func (x *exchange) advance(n int64, whole bool) {
 // uploadFinished reports the push of a blob. Its size is what was uploaded before and what
 // came with the end.
 func (x *exchange) uploadFinished() {
-	n, whole := x.body.read()
 	if !x.succeeded() {
-		x.observer.sessions.doubt(x.session)
+		x.uploadFailed()
 		return
 	}
+	n, whole := x.body.read()
 	size := int64(-1)
 	if offset, known := x.observer.sessions.close(x.session); known && whole {
 		size = offset + n

@@ -1,0 +1,61 @@
+package observer_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/regcast/regcast/notifications/observer"
+)
+
+func TestDeletes(t *testing.T) {
+	tag, dgst := "/v2/a/b/manifests/v1", "/v2/a/b/manifests/"+manifest.String()
+	typed := []string{"Content-Type", ociManifest, "Docker-Content-Digest", manifest.String()}
+	push := func(path string) exchange { return exchange{"PUT", path, image, typed[:2], 201, nil, ""} }
+	what := fmt.Sprintf("@image manifest.v1+json %d refs=config,blob", len(image))
+	deleted := "delete DELETE a/b@image kind=manifest"
+	runRows(t, []row{
+		{"a tag", observer.Options{}, []exchange{{"DELETE", tag, "", nil, 202, nil, ""}}, []string{"delete DELETE a/b:v1"}},
+		{"a manifest", observer.Options{}, []exchange{{"DELETE", dgst, "", nil, 202, nil, ""}}, []string{deleted}},
+		{"a blob", observer.Options{}, []exchange{{"DELETE", "/v2/a/b/blobs/" + blob.String(), "", nil, 202, nil, ""}}, []string{"delete DELETE a/b@blob kind=blob"}},
+		{"with other successes", observer.Options{}, []exchange{{"DELETE", tag, "", nil, 200, nil, ""}, {"DELETE", tag, "", nil, 204, nil, ""}}, []string{"delete DELETE a/b:v1", "delete DELETE a/b:v1"}},
+		{"refused", observer.Options{Parity: observer.Strict}, []exchange{
+			{"DELETE", tag, "", nil, 400, nil, ""}, {"DELETE", dgst, "", nil, 404, nil, ""}, {"DELETE", dgst, "", nil, 405, nil, ""},
+			{"DELETE", "/v2/a/b/blobs/" + blob.String(), "", nil, 401, nil, ""}, {"DELETE", dgst, "", nil, 307, nil, ""},
+		}, nil},
+		{"a manifest with its tags", observer.Options{}, []exchange{
+			push(tag), push("/v2/a/b/manifests/v2"), push("/v2/a/c/manifests/v1"),
+			{"PUT", "/v2/a/b/manifests/list", list, []string{"Content-Type", ociIndex}, 201, nil, ""},
+			{"DELETE", dgst, "", nil, 202, nil, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{
+			"push PUT a/b:v1" + what, "push PUT a/b:v2" + what, "push PUT a/c:v1" + what,
+			fmt.Sprintf("push PUT a/b:list@list index.v1+json %d refs=image", len(list)),
+			deleted, "delete DELETE a/b:v1 inferred", "delete DELETE a/b:v2 inferred", deleted,
+		}},
+		{"a manifest whose tags stay", observer.Options{KeepsTags: true}, []exchange{push(tag), {"DELETE", dgst, "", nil, 202, nil, ""}},
+			[]string{"push PUT a/b:v1" + what, deleted}},
+		{"a manifest with tags that were pulled", observer.Options{}, []exchange{
+			{"GET", tag, "", nil, 200, typed, image}, {"HEAD", "/v2/a/b/manifests/v2", "", nil, 200, typed, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{
+			"pull GET a/b:v1" + what, fmt.Sprintf("pull HEAD a/b:v2@image manifest.v1+json %d refs=config,blob", len(image)),
+			deleted, "delete DELETE a/b:v1 inferred", "delete DELETE a/b:v2 inferred",
+		}},
+		{"a manifest with tags that the registry has told", observer.Options{}, []exchange{
+			{"PUT", dgst + "?tag=v1", image, typed[:2], 201, []string{"OCI-Tag", "v1"}, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{"push PUT a/b:v1" + what, deleted, "delete DELETE a/b:v1 inferred"}},
+		{"a manifest after its tag", observer.Options{}, []exchange{push(tag), {"DELETE", tag, "", nil, 202, nil, ""}, {"DELETE", dgst, "", nil, 202, nil, ""}},
+			[]string{"push PUT a/b:v1" + what, "delete DELETE a/b:v1", deleted}},
+		{"a manifest whose tag has moved", observer.Options{}, []exchange{
+			push(tag), {"PUT", tag, list, []string{"Content-Type", ociIndex}, 201, nil, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{"push PUT a/b:v1" + what, fmt.Sprintf("push PUT a/b:v1@list index.v1+json %d refs=image", len(list)), deleted}},
+		{"a manifest that could not be deleted", observer.Options{}, []exchange{
+			push(tag), {"DELETE", dgst, "", nil, 405, nil, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{"push PUT a/b:v1" + what, deleted, "delete DELETE a/b:v1 inferred"}},
+		{"a blob, of which nothing is known then", observer.Options{}, []exchange{
+			{"HEAD", "/v2/a/b/blobs/" + blob.String(), "", nil, 200, []string{"Content-Length", "22"}, ""},
+			{"DELETE", "/v2/a/b/blobs/" + blob.String(), "", nil, 202, nil, ""},
+			{"GET", "/v2/a/b/blobs/" + blob.String(), "", nil, 307, []string{"Location", "/x"}, ""},
+			{"HEAD", "/v2/a/b/blobs/" + blob.String(), "", nil, 200, []string{"Content-Length", "22"}, ""},
+			{"GET", "/v2/a/b/blobs/" + blob.String(), "", nil, 307, []string{"Location", "/x"}, ""},
+		}, []string{"pull HEAD a/b@blob 22", "delete DELETE a/b@blob kind=blob", "pull GET a/b@blob 0", "pull HEAD a/b@blob 22", "pull GET a/b@blob 22"}},
+	})
+}
