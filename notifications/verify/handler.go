@@ -26,8 +26,8 @@ func (v *Verifier) Handler(next http.Handler) http.Handler {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
-		again := *r
-		again.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, &again)
+		again := r.WithContext(r.Context()) // a copy: a handler does not change its request
+		again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		next.ServeHTTP(w, again)
 	})
 }

@@ -37,9 +37,13 @@ func TestHandler(t *testing.T) {
 					if got, err := io.ReadAll(r.Body); !bytes.Equal(got, body) || err != nil {
 						t.Errorf("the body behind it is %q, %v", got, err)
 					}
+					if r.ContentLength != int64(len(body)) {
+						t.Errorf("its length is said to be %d", r.ContentLength)
+					}
 					w.WriteHeader(http.StatusAccepted)
 				}))
 			req := httptest.NewRequest(http.MethodPost, "/", c.body)
+			req.ContentLength = -1 // as a sender that does not know it
 			if c.header != nil {
 				req.Header = c.header
 			}
