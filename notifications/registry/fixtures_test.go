@@ -1,11 +1,13 @@
 package registry_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"iter"
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/notifications/registry"
@@ -38,4 +40,14 @@ func putEmptyIndex(t testing.TB, c *registry.Client, repository, tag string) v1.
 		t.Fatal(err)
 	}
 	return desc
+}
+
+// layerOf is the digest of an image's first layer.
+func layerOf(t testing.TB, manifest []byte) digest.Digest {
+	t.Helper()
+	var m v1.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil || len(m.Layers) == 0 {
+		t.Fatalf("no layer in %s: %v", manifest, err)
+	}
+	return m.Layers[0].Digest
 }
