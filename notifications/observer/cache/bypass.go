@@ -44,13 +44,6 @@ func (r *ReadThrough) owe(e entry, err error) {
 	}
 }
 
-// lastFailure is the number of the last failed Clear of e that is owed, 0 if none is.
-func (r *ReadThrough) lastFailure(e entry) uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.owed[e]
-}
-
 // paid notes that a Clear of e succeeded that began when failure was the last to fail. A
 // later failure is still owed.
 func (r *ReadThrough) paid(e entry, failure uint64) {

@@ -182,15 +182,12 @@ func (t through) Clear(ctx context.Context, dgst digest.Digest) error {
 	r.clears.Lock()
 	r.count++
 	r.clears.Unlock()
-	e := entry{t.name, dgst}
-	before := r.lastFailure(e)
 	err := t.clear(ctx, dgst)
 	if err != nil && !errors.Is(err, ErrUnknown) {
-		r.owe(e, err)
+		r.owe(entry{t.name, dgst}, err)
 		return err
 	}
 	if r.bypassed.Load() {
-		r.paid(e, before)
 		r.settle(ctx)
 	}
 	return err

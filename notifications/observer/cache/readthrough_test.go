@@ -28,6 +28,7 @@ type fragile struct {
 	*cache.Memory
 	down                atomic.Bool
 	stats, sets, clears atomic.Int64
+	afterClear          func() // called when a Clear has succeeded; nil: nothing
 }
 
 func newFragile() *fragile { return &fragile{Memory: cache.NewMemory(1000)} }
@@ -63,7 +64,11 @@ func (s fragileScope) Clear(ctx context.Context, dgst digest.Digest) error {
 	if s.f.down.Load() {
 		return errDown
 	}
-	return s.Descriptors.Clear(ctx, dgst)
+	err := s.Descriptors.Clear(ctx, dgst)
+	if s.f.afterClear != nil {
+		s.f.afterClear()
+	}
+	return err
 }
 
 // A registry is a backend that has what it holds, in every repository.
@@ -324,6 +329,32 @@ func TestReadThroughBypass(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A Clear that fails while an earlier failure of the same is made up for is not forgotten
+// with it.
+func TestReadThroughOwedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSetting(t, 0)
+		s.cached.down.Store(true)
+		s.app.Clear(t.Context(), s.blob.Digest)
+		s.cached.down.Store(false)
+		time.Sleep(cache.RetryEvery)
+		s.cached.afterClear = func() {
+			s.cached.afterClear = nil
+			s.cached.down.Store(true)
+			if err := s.app.Clear(t.Context(), s.blob.Digest); !errors.Is(err, errDown) {
+				t.Errorf("Clear: %v", err)
+			}
+			s.cached.down.Store(false)
+		}
+		s.wantStat(nil, 0, 1) // bypassed, though the first failure was made up for
+		if got := s.cached.clears.Load(); got != 3 {
+			t.Errorf("%d attempts to clear, want 3", got)
+		}
+		time.Sleep(cache.RetryEvery)
+		s.wantStat(nil, 1, 2)
+	})
 }
 
 // While the cache stays down, it is tried once in a while, not with each request.
