@@ -170,7 +170,7 @@ func (c *Client) reference(repository, tagOrDigest string) orasregistry.Referenc
 type doer struct{ c *Client }
 
 func (d doer) Do(req *http.Request) (*http.Response, error) {
-	resp, err := d.c.http.Do(req)
+	resp, err := d.c.send(req)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (c *Client) call(ctx context.Context, repository, method, path string, head
 
 // do makes a request whose answer has to have one of the statuses.
 func (c *Client) do(req *http.Request, statuses ...int) (*http.Response, error) {
-	resp, err := c.http.Do(req)
+	resp, err := c.send(req)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +213,20 @@ func (c *Client) do(req *http.Request, statuses ...int) (*http.Response, error) 
 		}
 	}
 	return nil, newError(resp)
+}
+
+// send makes a request. An error does not show the query of a URL: upload sessions and
+// signed redirects have secrets there.
+func (c *Client) send(req *http.Request) (*http.Response, error) {
+	resp, err := c.http.Do(req)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		shown := "<hidden>"
+		if u, perr := url.Parse(failed.URL); perr == nil {
+			shown = shownURL(u)
+		}
+		return nil, &url.Error{Op: failed.Op, URL: shown, Err: failed.Err}
+	}
+	return resp, err
 }
 
 // checkDigest compares the digest that an answer claims, if it claims one, to ours.

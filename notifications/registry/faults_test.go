@@ -273,6 +273,32 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// A query may hold the state of an upload or a signature: no error shows it.
+func TestErrorsHideQueries(t *testing.T) {
+	var f trap
+	r := registrytest.Start(t, &registrytest.Options{Wrap: f.Wrap})
+	c := newClient(t, r, nil, nil)
+	blob, b := content(t, 10)
+	for name, spoil := range map[string]http.HandlerFunc{
+		"an error":   status(400),
+		"no answer":  reset,
+		"a redirect": status(307, "Location", "http://127.0.0.1:1/bucket?signature=secret"),
+	} {
+		for _, method := range []string{"PUT", "GET"} {
+			f.set(method, "", 100, spoil)
+			var err error
+			if method == "PUT" {
+				err = c.PutBlob(t.Context(), "a", blob, bytes.NewReader(b))
+			} else {
+				err = first(c.Tags(t.Context(), "a", nil))
+			}
+			if f.done() == 0 || err == nil || strings.Contains(err.Error(), "?") || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s to %s: %v", name, method, err)
+			}
+		}
+	}
+}
+
 // What a registry says besides no.
 func TestErrors(t *testing.T) {
 	var f trap
