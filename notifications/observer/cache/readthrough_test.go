@@ -285,15 +285,16 @@ func TestReadThroughMalformed(t *testing.T) {
 func TestReadThroughBypass(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		settle func(s *setting) // what ends the bypass
+		wait   time.Duration    // what ends the bypass is time
+		settle func(s *setting) // and this
 	}{
-		{"until the next Stat after a while", func(*setting) { time.Sleep(cache.RetryEvery) }},
-		{"until the same Clear succeeds", func(s *setting) {
+		{"until the next Stat after a while", cache.RetryEvery, func(*setting) {}},
+		{"until the same Clear succeeds", 0, func(s *setting) {
 			if err := s.app.Clear(s.Context(), s.blob.Digest); err != nil {
 				s.Error(err)
 			}
 		}},
-		{"until another Clear succeeds", func(s *setting) {
+		{"until another Clear succeeds", 0, func(s *setting) {
 			if err := s.repository("other/app").Clear(s.Context(), blob("b").Digest); !errors.Is(err, cache.ErrUnknown) {
 				s.Error(err)
 			}
@@ -313,6 +314,7 @@ func TestReadThroughBypass(t *testing.T) {
 				if err := s.app.Set(t.Context(), s.blob.Digest, s.blob); err != nil || s.cached.sets.Load() != 1 {
 					t.Errorf("Set while bypassed: %v, %d sets", err, s.cached.sets.Load())
 				}
+				time.Sleep(test.wait)
 				test.settle(s)
 				s.wantStat(errAbsent, 2, 3)
 				s.wantMetrics(`bypass 0
