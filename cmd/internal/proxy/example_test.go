@@ -3,11 +3,9 @@ package proxy_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 
 	"github.com/regcast/regcast/cmd/internal/proxy"
 	"github.com/regcast/regcast/notifications/notificationstest"
@@ -26,7 +24,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	server := httptest.NewServer(p) // proxy.NewServer in earnest
+	server := httptest.NewServer(p)
 	resp, err := http.Post(server.URL+"/v2/team/app/blobs/uploads/", "", nil)
 	if err != nil {
 		fmt.Println(err)
@@ -40,21 +38,4 @@ func ExampleNew() {
 	// Output:
 	// 202 Accepted /v2/team/app/blobs/uploads/1
 	// <nil>
-}
-
-func ExampleNewServer() {
-	upstream, _ := url.Parse("http://registry.example")
-	p, err := proxy.New(&notificationstest.Recorder{}, &proxy.Options{Name: "main", Upstream: upstream})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer p.Shutdown(context.Background())
-	s := proxy.NewServer(p)
-	w := httptest.NewRecorder()
-	s.Handler.ServeHTTP(w, httptest.NewRequest("TRACE", "/v2/", strings.NewReader("")))
-	body, _ := io.ReadAll(w.Body)
-	fmt.Printf("%d %s\n", w.Code, body)
-	// Output:
-	// 405 {"errors":[{"code":"UNSUPPORTED","message":"the method is not supported"}]}
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -29,7 +28,7 @@ type exchange struct {
 	mu        sync.Mutex
 	ended     bool
 	readUntil time.Time // the deadline that is set; zero for none
-	readErr   error     // with which the request's body ended early
+	readErr   error     // with which the request's body ended; io.EOF if it is whole or there is none
 }
 
 type exchangeKey struct{}
@@ -53,9 +52,6 @@ func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
 		x.timeout = p.opts.Timeouts.Commit
 	}
 	p.metrics.inflight.Inc()
-	// What a former request has left; a deadline slides only while something is read or
-	// written, as the registry has a time of its own.
-	_ = x.control.SetWriteDeadline(time.Time{})
 	return x
 }
 
@@ -78,12 +74,14 @@ func exchangeOf(ctx context.Context) *exchange {
 	return x
 }
 
-// end counts the exchange. What the server still has to send has Timeouts.Idle.
+// end counts the exchange. For what the server still has to send, and what it reads of a
+// body that nobody wanted, it has Timeouts.Idle; then it sets deadlines of its own.
 func (x *exchange) end() {
+	x.slideRead()
+	x.slideWrite()
 	x.mu.Lock()
 	x.ended = true
 	x.mu.Unlock()
-	x.slideWrite()
 	x.proxy.metrics.inflight.Dec()
 	x.series.seconds.Observe(time.Since(x.start).Seconds())
 	x.series.requests[x.code()].Inc()
@@ -102,9 +100,7 @@ func (x *exchange) code() code {
 }
 
 func (x *exchange) clientGone() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.request.Context().Err() != nil || x.readErr != nil
+	return x.request.Context().Err() != nil || x.bodyErr() != nil
 }
 
 // Unwrap is for http.ResponseController.
@@ -146,6 +142,7 @@ func (x *exchange) slideWrite() {
 // inbound wraps the body of the request.
 func (x *exchange) inbound(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
+		x.readErr = io.EOF
 		return body
 	}
 	return &inbound{body, x}
@@ -171,21 +168,22 @@ func (x *exchange) slideRead() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	until := time.Now().Add(x.proxy.opts.Timeouts.Idle)
-	if x.ended || until.Sub(x.readUntil) < x.proxy.opts.Timeouts.Idle/16 {
+	if x.ended || x.readErr != nil || until.Sub(x.readUntil) < x.proxy.opts.Timeouts.Idle/16 {
 		return
 	}
 	x.readUntil = until
 	_ = x.control.SetReadDeadline(until)
 }
 
-// bodyEnded takes the deadline away: the server goes on reading, to see the client go.
+// bodyEnded takes the deadline away if the body is whole: the server goes on reading, to
+// see the client go.
 func (x *exchange) bodyEnded(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !errors.Is(err, io.EOF) && x.readErr == nil {
+	if x.readErr == nil {
 		x.readErr = err
 	}
-	if !x.ended && !x.readUntil.IsZero() {
+	if x.readErr == io.EOF && !x.ended && !x.readUntil.IsZero() {
 		x.readUntil = time.Time{}
 		_ = x.control.SetReadDeadline(time.Time{})
 	}
@@ -195,5 +193,8 @@ func (x *exchange) bodyEnded(err error) {
 func (x *exchange) bodyErr() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.readErr == io.EOF {
+		return nil
+	}
 	return x.readErr
 }

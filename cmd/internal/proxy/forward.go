@@ -37,6 +37,9 @@ func newForwarder(p *Proxy, transport *http.Transport) *forwarder {
 // A request that changes something does not end with its client: if its body has not
 // arrived, reading it fails and that ends it; if it has, the registry completes it, and
 // its answer is worth an event.
+//
+// Of an answer that breaks off the client gets what there is, as it would without us: Go's
+// server drops what is still buffered, which may be the status.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	if mutates(r.Method) {
@@ -56,7 +59,14 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.dial()
 		out.Body = &upload{r.Body, t}
 	}
+	complete := false
+	defer func() {
+		if !complete { // ReverseProxy panics when an answer breaks off
+			_ = http.NewResponseController(w).Flush()
+		}
+	}()
 	f.reverse.ServeHTTP(w, out)
+	complete = true
 }
 
 // rewrite addresses a request to the registry. All but the addresses stays as it was, the

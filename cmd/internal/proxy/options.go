@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -28,7 +27,7 @@ type Options struct {
 	Refuse     bool          // mutations while their events cannot be stored
 	Accepting  func() error  // see observer.Options
 	KeepsTags  bool          // see observer.Options
-	Extra      []func(*http.Request) (observer.Deletion, bool)
+	Extra      []string      // registries whose own routes are understood: "gitlab", "harbor"
 
 	// TrustedProxies are believed about the client's address and about the host and the
 	// scheme that it used. What others say of these is replaced.

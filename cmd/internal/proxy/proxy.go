@@ -57,7 +57,6 @@ func (p *Proxy) observerOptions() *observer.Options {
 		IncludeReferences: p.opts.References,
 		TrustedProxies:    p.opts.TrustedProxies,
 		KeepsTags:         p.opts.KeepsTags,
-		Extra:             p.opts.Extra,
 		Wait:              p.opts.RecordWait,
 		Refuse:            p.opts.Refuse,
 		Accepting:         p.opts.Accepting,

@@ -19,8 +19,6 @@ const (
 	maxResponseHeader  = 1 << 20
 	pingAfter          = 30 * time.Second // of silence on a connection of HTTP/2
 	pingTimeout        = 15 * time.Second
-	readHeaderTimeout  = 10 * time.Second
-	clientIdleTimeout  = 2 * time.Minute
 	transportBufferLen = 32 << 10
 )
 

@@ -1,0 +1,373 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/regcast/regcast/cmd/internal/proxy"
+)
+
+// speak starts a server that does what it is told with each connection.
+func speak(t *testing.T, serve func(net.Conn)) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+				serve(c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		running.Wait()
+	})
+	return "http://" + l.Addr().String()
+}
+
+// say answers whatever comes.
+func say(answer string) func(net.Conn) {
+	return func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1<<16))
+		_, _ = io.WriteString(c, answer)
+	}
+}
+
+func closed(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
+
+func TestARegistryThatFails(t *testing.T) {
+	hang := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) } // until the proxy gives up
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	defer secure.Close()
+	for _, test := range []struct {
+		name     string
+		upstream string
+		reason   string
+		status   int
+	}{
+		{"down", closed(t), "connect", 502},
+		{"hangs", speak(t, hang), "timeout", 504},
+		{"closes", speak(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<16)) }), "protocol", 502},
+		{"resets", speak(t, func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }), "protocol", 502},
+		{"answers garbage", speak(t, say("SSH-2.0-OpenSSH\r\n\r\n")), "protocol", 502},
+		{"answers half a header", speak(t, say("HTTP/1.1 200 OK\r\nContent-Le")), "protocol", 502},
+		{"switches protocols", speak(t, say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")), "protocol", 502},
+		{"has a header without end", speak(t, say("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 2<<20)+"\r\n\r\n")), "protocol", 502},
+		{"speaks no TLS", strings.Replace(speak(t, say("HTTP/1.1 200 OK\r\n\r\n")), "http:", "https:", 1), "tls", 502},
+		{"has a certificate of nobody's", secure.URL, "tls", 502},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var log bytes.Buffer
+			r := start(t, test.upstream, func(o *proxy.Options) {
+				if test.reason == "timeout" {
+					o.Timeouts.Metadata = 50 * time.Millisecond
+				}
+				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			})
+			for _, method := range []string{"GET", "PUT", "HEAD"} {
+				resp, body := do(t, client(t), method, r.url+"/v2/team/app/tags/list", nil)
+				if resp.StatusCode != test.status {
+					t.Fatalf("%s: %s %s", method, resp.Status, body)
+				}
+				if v := resp.Header.Get("Docker-Distribution-API-Version"); v != "registry/2.0" {
+					t.Errorf("%s: API version %q", method, v)
+				}
+				var doc struct {
+					Errors []struct{ Code, Message string }
+				}
+				if method == "HEAD" {
+					if len(body) != 0 || resp.ContentLength <= 0 {
+						t.Errorf("HEAD: %d %q", resp.ContentLength, body)
+					}
+				} else if err := json.Unmarshal(body, &doc); err != nil || len(doc.Errors) != 1 || doc.Errors[0].Code != "UNAVAILABLE" || resp.Header.Get("Content-Type") != "application/json" {
+					t.Errorf("%s: %v %s", method, resp.Header, body)
+				}
+				if strings.Contains(string(body), "127.0.0.1") || strings.Contains(string(body), "x509") {
+					t.Errorf("it tells too much: %s", body)
+				}
+			}
+			if n := r.metric(t, "regcast_proxy_upstream_errors_total", test.reason); n != 3 {
+				t.Errorf("counted %v errors for %s of %v", n, test.reason, r.metric(t, "regcast_proxy_upstream_errors_total"))
+			}
+			if n := r.metric(t, "regcast_proxy_requests_total", "tags", "5xx"); n != 3 {
+				t.Errorf("counted %v requests", n)
+			}
+			if n := strings.Count(log.String(), "\n"); n != 1 {
+				t.Errorf("3 failures are %d lines in the log:\n%s", n, log.String())
+			}
+			if n := len(r.events.Events()); n != 0 {
+				t.Errorf("%d events of what never happened", n)
+			}
+		})
+	}
+}
+
+// What breaks off, breaks off for the client, too.
+func TestAnswersThatBreakOff(t *testing.T) {
+	for name, test := range map[string]struct{ answer, reason string }{
+		"shorter than announced": {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", "broken"},
+		"within a chunk":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nshort", "broken"},
+		"no last chunk":          {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", "broken"},
+		"no chunk":               {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nshort\r\n", "broken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, speak(t, say(test.answer)), nil)
+			resp, err := client(t).Get(r.url + "/v2/team/app/blobs/" + digestOf(nil))
+			if err == nil {
+				_, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+			}
+			if err == nil {
+				t.Error("the client sees a whole answer")
+			}
+			eventually(t, "the error is counted", func() bool { return r.metric(t, "regcast_proxy_upstream_errors_total", test.reason) == 1 })
+		})
+	}
+	t.Run("longer than announced", func(t *testing.T) {
+		r := start(t, speak(t, say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nshort and more")), nil)
+		if resp, body := do(t, client(t), "GET", r.url+"/v2/", nil); resp.StatusCode != 200 || string(body) != "short" {
+			t.Errorf("got %s %q", resp.Status, body)
+		}
+	})
+}
+
+func TestIdle(t *testing.T) {
+	const idle = 100 * time.Millisecond
+	impatient := func(o *proxy.Options) { o.Timeouts.Idle = idle }
+
+	t.Run("a registry that stops giving", func(t *testing.T) {
+		r := start(t, speak(t, func(c net.Conn) {
+			say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")(c)
+			_, _ = io.Copy(io.Discard, c)
+		}), impatient)
+		resp, err := client(t).Get(r.url + "/v2/")
+		if err == nil {
+			_, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		if err == nil {
+			t.Error("the client sees a whole answer")
+		}
+		eventually(t, "the error is counted", func() bool { return r.metric(t, "regcast_proxy_upstream_errors_total", "broken") == 1 })
+	})
+	t.Run("a registry that stops taking", func(t *testing.T) {
+		stop := make(chan struct{})
+		defer close(stop)
+		r := start(t, speak(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 100))
+			<-stop
+		}), impatient)
+		req, _ := http.NewRequest("PATCH", r.url+"/v2/team/app/blobs/uploads/1", &zeros{n: 1 << 30})
+		req.ContentLength = 1 << 30
+		resp, err := client(t).Do(req)
+		if err == nil { // else the proxy has closed the connection before all was sent
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusGatewayTimeout {
+				t.Errorf("got %s", resp.Status)
+			}
+		}
+		if n := r.metric(t, "regcast_proxy_upstream_errors_total", "idle"); n != 1 {
+			t.Errorf("counted %v", n)
+		}
+	})
+	t.Run("a client that stops sending", func(t *testing.T) {
+		r := start(t, speak(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), impatient)
+		c := dial(t, r.host)
+		fmt.Fprintf(c, "PATCH /v2/team/app/blobs/uploads/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nshort")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestTimeout {
+			t.Errorf("got %s", resp.Status)
+		}
+		if n := r.metric(t, "regcast_proxy_upstream_errors_total"); n != 0 {
+			t.Errorf("counted %v errors of the registry, which has done nothing wrong", n)
+		}
+	})
+	t.Run("a client that stops taking", func(t *testing.T) {
+		done := make(chan error, 1)
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.Copy(w, &zeros{n: 1 << 30})
+			done <- err
+		}))
+		t.Cleanup(upstream.Close)
+		r := start(t, upstream.URL, impatient)
+		c := dial(t, r.host)
+		fmt.Fprintf(c, "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Error("it took all")
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the proxy waits for ever")
+		}
+	})
+	t.Run("slow but steady", func(t *testing.T) {
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+		}))
+		t.Cleanup(upstream.Close)
+		r := start(t, upstream.URL, func(o *proxy.Options) {
+			impatient(o)
+			o.Timeouts.Metadata, o.Timeouts.Commit = idle, idle
+		})
+		body, pipe := io.Pipe()
+		go func() {
+			tick := time.NewTicker(idle / 4)
+			defer tick.Stop()
+			for range 12 { // three times as long as every timeout
+				<-tick.C
+				_, _ = io.WriteString(pipe, "x")
+			}
+			pipe.Close()
+		}()
+		resp, err := client(t).Post(r.url+"/v2/team/app/blobs/uploads/", "", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != strings.Repeat("x", 12) {
+			t.Errorf("got %s %q %v", resp.Status, got, err)
+		}
+	})
+	t.Run("idle between requests", func(t *testing.T) { // deadlines of one request do not hit the next
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+		}))
+		t.Cleanup(upstream.Close)
+		r := start(t, upstream.URL, impatient)
+		c := dial(t, r.host)
+		answers := bufio.NewReader(c)
+		for range 3 {
+			fmt.Fprintf(c, "POST /v2/team/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(resp.Body); err != nil || string(got) != "x" {
+				t.Errorf("got %s %q %v", resp.Status, got, err)
+			}
+			resp.Body.Close()
+			<-time.After(2 * idle)
+		}
+	})
+}
+
+// The last request of an upload has more time than others.
+func TestTimeoutsByClass(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-time.After(300 * time.Millisecond)
+	}))
+	defer upstream.Close()
+	r := start(t, upstream.URL, func(o *proxy.Options) { o.Timeouts.Metadata = 50 * time.Millisecond })
+	for _, test := range []struct {
+		method, path string
+		want         int
+	}{
+		{"GET", "/v2/", 504},
+		{"GET", "/v2/team/app/tags/list", 504},
+		{"HEAD", "/v2/team/app/blobs/" + digestOf(nil), 504},
+		{"DELETE", "/v2/team/app/manifests/latest", 504},
+		{"PUT", "/v2/team/app/blobs/uploads/1?digest=" + digestOf(nil), 200},
+		{"POST", "/v2/team/app/blobs/uploads/?digest=" + digestOf(nil), 200},
+		{"PUT", "/v2/team/app/manifests/latest", 200},
+		{"PUT", "/artifacts-uploads/1", 200},
+	} {
+		for _, body := range []string{"", "x"} {
+			if resp, _ := do(t, client(t), test.method, r.url+test.path, []byte(body)); resp.StatusCode != test.want {
+				t.Errorf("%s %s: %s, want %d", test.method, test.path, resp.Status, test.want)
+			}
+		}
+	}
+}
+
+// A request in flight is waited for, and cut when there is no more time.
+func TestShutdown(t *testing.T) {
+	arrived, release := make(chan struct{}, 2), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		arrived <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	defer upstream.Close()
+	r := start(t, upstream.URL, nil)
+	answer := make(chan int, 2)
+	ask := func() {
+		w := httptest.NewRecorder()
+		r.proxy.ServeHTTP(w, httptest.NewRequest("DELETE", "/v2/team/app/manifests/latest", nil))
+		answer <- w.Code
+	}
+	go ask()
+	<-arrived
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { ended <- r.proxy.Shutdown(ctx) }()
+	eventually(t, "new requests are refused", func() bool {
+		w := httptest.NewRecorder()
+		r.proxy.ServeHTTP(w, httptest.NewRequest("TRACE", "/v2/", nil))
+		return w.Code == http.StatusServiceUnavailable
+	})
+	select {
+	case err := <-ended:
+		t.Fatalf("Shutdown returned %v while a request was under way", err)
+	default:
+	}
+	cancel()
+	if got := <-answer; got != http.StatusBadGateway {
+		t.Errorf("the request that was cut got %d", got)
+	}
+	<-ended // with the observer's word on its events
+	if err := r.proxy.Shutdown(context.Background()); err != nil {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+// zeros is a reader of n zeros that are nowhere in memory.
+type zeros struct{ n int64 }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.n == 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), z.n)
+	clear(p[:n])
+	z.n -= n
+	return int(n), nil
+}
