@@ -15,8 +15,8 @@ import (
 type Config struct {
 	// DataDir is the folder of the journal and of everything else that is kept.
 	DataDir string `toml:"data_dir,path" restart:"true"`
-	// DrainTimeout is how long requests to endpoints that are under way may go on after
-	// a request to stop; 0: they are cut off at once.
+	// DrainTimeout is how long requests that are under way may go on after a request to
+	// stop, first through proxies, then to endpoints; 0: they are cut off at once.
 	DrainTimeout time.Duration `toml:"drain_timeout" restart:"true"`
 	// Log says what is logged to stderr.
 	Log Log `toml:"log"`

@@ -23,15 +23,17 @@ func newServeCommand() *cobra.Command {
 		Use:     "serve",
 		GroupID: groupServe,
 		Short:   "Run the dispatcher",
-		Long: `serve receives events from registries, stores them and delivers them to the endpoints of
-the configuration file: ./regcast.toml, else /etc/regcast/regcast.toml, if --config does
-not name one. Without any it runs a trial: it listens on 127.0.0.1:8410, keeps its journal
-in ./regcast-data and prints each event as a line on stdout.
+		Long: `serve receives events from registries, or makes them of what passes its proxies in front
+of registries, stores them and delivers them to the endpoints of the configuration file:
+./regcast.toml, else /etc/regcast/regcast.toml, if --config does not name one. Without any
+it runs a trial: it listens on 127.0.0.1:8410, keeps its journal in ./regcast-data and
+prints each event as a line on stdout.
 
 SIGHUP reads the file again: endpoints, filters, tokens and the log level change without
 losing an event; a file with a problem is refused and the old settings stay. SIGTERM or
-Ctrl-C stops: requests under way get drain_timeout to finish, everything else stays in the
-journal for the next start. A second signal ends the process at once, which is safe too.
+Ctrl-C stops: requests under way get drain_timeout to finish, first those that pass a
+proxy, then those to endpoints; everything else stays in the journal for the next start.
+A second signal ends the process at once, which is safe too.
 
 Logs go to stderr. It ends with 0 after a signal, 2 if the configuration is wrong, 1 if
 something else is.`,

@@ -7,7 +7,6 @@ import (
 	"github.com/regcast/regcast/cmd/internal/delivery"
 	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/cmd/internal/replay"
-	"github.com/regcast/regcast/notifications"
 )
 
 // A dispatcher is an App as operators see it: an [admin.Dispatcher], put together from
@@ -50,9 +49,4 @@ func (a *App) openDispatcher(ctx context.Context) error {
 
 func (a *App) archive() records.Archive {
 	return records.Archive{Engine: a.engine, News: a.news, Filters: a.deliveries.Filters}
-}
-
-// source is how this dispatcher names itself in events that it makes.
-func (a *App) source() notifications.SourceRecord {
-	return notifications.SourceRecord{Addr: a.config.Load().Source.Addr}
 }

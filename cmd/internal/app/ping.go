@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -21,7 +22,7 @@ func (d *dispatcher) Ping(ctx context.Context, name, sample string) (admin.Pong,
 		return admin.Pong{}, err
 	}
 	_, ep := at.Current()
-	return ping(ctx, ep, d.app.source(), sample)
+	return ping(ctx, ep, sourceOf(d.app.config.Load()), sample)
 }
 
 // PingAlone sends a test event to the endpoint of that name in cfg, as a running
@@ -45,9 +46,18 @@ func PingAlone(ctx context.Context, cfg *config.Config, version, name, sample st
 			return admin.Pong{}, err
 		}
 		defer ep.Shutdown(context.WithoutCancel(ctx))
-		return ping(ctx, ep, notifications.SourceRecord{Addr: cfg.Source.Addr}, sample)
+		return ping(ctx, ep, sourceOf(cfg), sample)
 	}
 	return admin.Pong{}, fmt.Errorf("endpoint %s: %w in the configuration", name, admin.ErrNotFound)
+}
+
+// sourceOf is how a dispatcher names itself in events that it makes.
+func sourceOf(cfg *config.Config) notifications.SourceRecord {
+	addr := cfg.Source.Addr
+	if addr == "" {
+		addr, _ = os.Hostname() // a host without a name has none to give
+	}
+	return notifications.SourceRecord{Addr: addr}
 }
 
 // ping sends an event that looks as sample says, but for its action.
