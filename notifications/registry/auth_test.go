@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -232,6 +234,66 @@ func TestDenied(t *testing.T) {
 	}
 }
 
+// A token that was enough before, and is not any more, is replaced; what a registry asks
+// for beyond what the path says is asked for, too.
+func TestScopesOfAChallenge(t *testing.T) {
+	for name, test := range map[string]struct {
+		challenge string
+		want      []string // scopes of the tokens fetched because of it
+	}{
+		"not enough any more": {`error="insufficient_scope",scope="repository:team/app:pull"`, []string{"repository:team/app:pull"}},
+		"more than the path says": {`scope="repository:team/base:pull registry:special:read"`,
+			[]string{"registry:special:read repository:team/app:pull repository:team/base:pull"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f trap
+			r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token, Wrap: f.Wrap})
+			putEmptyIndex(t, newClient(t, r, alice(r), nil), "team/app", "v1")
+			c := newClient(t, r, alice(r), nil)
+			resolve := func() error { _, err := c.Resolve(t.Context(), "team/app", "v1"); return err }
+			if err := resolve(); err != nil {
+				t.Fatal(err)
+			}
+			before := len(r.Tokens.Requests())
+			f.set("HEAD", "/manifests/", 1, status(401, "WWW-Authenticate",
+				fmt.Sprintf("Bearer realm=%q,service=%q,%s", r.URL()+registrytest.TokenPath, registrytest.TokenService, test.challenge)))
+			if err := resolve(); err != nil {
+				t.Error(err)
+			}
+			var got []string
+			for _, request := range r.Tokens.Requests()[before:] {
+				got = append(got, strings.Join(request.Scopes, " "))
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("scopes %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A client of a proxy that has our credential cannot have scopes of its choice asked for.
+func TestScopesCannotBeInjected(t *testing.T) {
+	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
+	transport := registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)})
+	t.Cleanup(transport.CloseIdleConnections)
+	for _, from := range []string{"b:pull+repository:c", "b:*", "b%20c", "../b", ""} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL()+"/v2/a/blobs/uploads/?mount=sha256:x&from="+from, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	for _, request := range r.Tokens.Requests() {
+		if !slices.Equal(request.Scopes, []string{"repository:a:pull,push"}) && !slices.Equal(request.Scopes, []string{"repository:b:pull", "repository:a:pull,push"}) {
+			t.Errorf("%q", request.Scopes)
+		}
+	}
+}
+
 func TestWrongCredentials(t *testing.T) {
 	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
 		var meter registrytest.Meter
@@ -361,7 +423,9 @@ func TestTokenAnswers(t *testing.T) {
 		{"not JSON", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `<html>`) }, false},
 		{"without end", func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, `{"token":"t","junk":"`)
-			_, _ = io.Copy(w, io.LimitReader(endless{}, 10<<20))
+			if n, _ := io.Copy(w, io.LimitReader(endless{}, 256<<20)); n == 256<<20 {
+				t.Error("256 MiB were read for a token")
+			}
 		}, false},
 		{"a redirect, which could take the password along", func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/elsewhere" {
@@ -382,6 +446,49 @@ func TestTokenAnswers(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A token server at an internal address that is not the registry's is not asked, unless
+// its host is allowed.
+func TestInternalTokenServers(t *testing.T) {
+	asked := 0
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token":
+			asked++
+			fmt.Fprint(w, `{"token":"t"}`)
+		case r.Header.Get("Authorization") != "Bearer t":
+			_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://localhost:%s/token"`, port))
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(server.Close)
+	for _, test := range []struct {
+		allowed []string
+		want    error
+		asked   int
+	}{
+		{nil, registry.ErrRefused, 0},
+		{[]string{"localhost"}, nil, 1},
+	} {
+		transport := registry.NewTransport(nil, &registry.TransportOptions{
+			TokenHosts: test.allowed,
+			LookupHost: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			},
+		})
+		c, err := registry.NewClient(server.URL, &registry.ClientOptions{Transport: transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked = 0
+		if err := c.Ping(t.Context()); !errors.Is(err, test.want) || asked != test.asked {
+			t.Errorf("%q allowed: %v, asked %d times", test.allowed, err, asked)
+		}
+		c.CloseIdleConnections()
 	}
 }
 

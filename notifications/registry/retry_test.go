@@ -177,6 +177,7 @@ func TestStreamsAreNeverSentTwice(t *testing.T) {
 		{"refused before it was read", []step{{err: reset}, {status: 503}, {status: 201, body: true}}, []string{"", "", "a blob"}, 201},
 		{"broken after it was read", []step{{err: reset, body: true}, {status: 201, body: true}}, []string{"a blob"}, 0},
 		{"503 after it was read", []step{{status: 503, body: true}, {status: 201, body: true}}, []string{"a blob"}, 503},
+		{"refused for good before it was read", []step{{status: 400}}, []string{""}, 400},
 		{"401 after it was read", []step{{status: 401, body: true}, {status: 201, body: true}}, []string{"a blob"}, 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -206,6 +207,38 @@ type closeCounter struct {
 func (c *closeCounter) Close() error {
 	c.closed.Add(1)
 	return nil
+}
+
+// A transport may read and close after it has returned: an attempt that was given up
+// disturbs no other.
+func TestTurnsOfAStream(t *testing.T) {
+	body := &closeCounter{Reader: strings.NewReader("a blob")}
+	req, _ := http.NewRequest("PUT", "http://r.example/", body)
+	p := newPayload(req)
+	first := p.current
+	if !p.rewind() {
+		t.Fatal("a stream that nobody read cannot be sent")
+	}
+	second := p.current
+	if n, err := first.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("an attempt that was given up reads %d bytes, %v", n, err)
+	}
+	first.Close()
+	if b, err := io.ReadAll(io.LimitReader(second, 3)); err != nil || string(b) != "a b" {
+		t.Errorf("the next reads %q, %v", b, err)
+	}
+	if p.rewind() {
+		t.Error("a stream is sent again that was read and not closed yet")
+	}
+	p.sent()
+	if body.closed.Load() != 0 {
+		t.Error("a stream is closed while its transport reads it")
+	}
+	second.Close()
+	second.Close()
+	if body.closed.Load() != 1 {
+		t.Errorf("closed %d times", body.closed.Load())
+	}
 }
 
 // A body that can be had again is sent whole each time.

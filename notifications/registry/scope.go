@@ -88,8 +88,14 @@ func scopesOf(req *http.Request) scopeSet {
 	case http.MethodDelete:
 		scopes.add("repository:"+repository, "delete")
 	}
-	if from := req.URL.Query().Get("from"); from != "" && req.Method == http.MethodPost {
+	if from := req.URL.Query().Get("from"); req.Method == http.MethodPost && isRepository(from) {
 		scopes.add("repository:"+from, "pull")
 	}
 	return scopes
+}
+
+// isRepository tells whether a name is one: what else a client of a proxy puts there must
+// not become a scope of its own.
+func isRepository(name string) bool {
+	return observer.ParseRoute("/v2/"+name+"/tags/list").Repository == name && name != ""
 }

@@ -79,8 +79,10 @@ func (u *Upload) Put(ctx context.Context, desc v1.Descriptor, r io.Reader) error
 	if err != nil {
 		return err
 	}
+	var body lender
+	defer body.end()
 	if desc.Size > 0 {
-		setBody(req, r, desc.Size)
+		body.lend(req, r, desc.Size)
 	}
 	req.Header.Set("Content-Type", "application/octet-stream")
 	if err := u.finish(req, desc.Digest); err != nil {
@@ -164,7 +166,9 @@ func (u *Upload) patch(ctx context.Context, chunk []byte) error {
 	if err != nil {
 		return err
 	}
-	setBody(req, bytes.NewReader(chunk), int64(len(chunk)))
+	var body lender
+	defer body.end()
+	body.lend(req, bytes.NewReader(chunk), int64(len(chunk)))
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, u.offset+int64(len(chunk))-1))
 	resp, err := u.c.do(req, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
@@ -268,11 +272,7 @@ func (u *Upload) request(ctx context.Context, method string, dgst digest.Digest)
 		}
 		target.RawQuery = query
 	}
-	req, err := http.NewRequestWithContext(WithRepository(ctx, u.repository), method, target.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	return req, nil
+	return http.NewRequestWithContext(WithRepository(ctx, u.repository), method, target.String(), nil)
 }
 
 // move goes on at a location, which may be relative to the present one. It has to be of
@@ -288,25 +288,6 @@ func (u *Upload) move(location string) error {
 	next.User, next.Fragment = nil, ""
 	u.location = next
 	return nil
-}
-
-// setBody gives a request size bytes of r. Those of a reader that can read at an offset
-// can be had again.
-func setBody(req *http.Request, r io.Reader, size int64) {
-	req.ContentLength = size
-	if at, ok := r.(interface {
-		io.ReaderAt
-		io.Seeker
-	}); ok {
-		if start, err := at.Seek(0, io.SeekCurrent); err == nil {
-			req.GetBody = func() (io.ReadCloser, error) {
-				return io.NopCloser(io.NewSectionReader(at, start, size)), nil
-			}
-			req.Body, _ = req.GetBody()
-			return
-		}
-	}
-	req.Body = io.NopCloser(io.LimitReader(r, size))
 }
 
 // refusesMount tells whether a registry may still take an upload.

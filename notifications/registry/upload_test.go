@@ -241,6 +241,33 @@ func TestFailedUploadsAreCancelled(t *testing.T) {
 	}
 }
 
+// A caller's reader is the caller's again when Put returns, although a transport that was
+// answered early may be reading still. The race detector sees a Read that goes on.
+func TestReadersAreGivenBack(t *testing.T) {
+	r := registrytest.Start(t, &registrytest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Method == http.MethodPut || req.Method == http.MethodPatch {
+				w.WriteHeader(http.StatusBadRequest) // without reading
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	}})
+	c := newClient(t, r, nil, nil)
+	blob, b := content(t, 1<<20)
+	for range 20 {
+		reader := &countingReader{r: bytes.NewReader(b)}
+		if err := c.PutBlob(t.Context(), "a", blob, reader); err == nil {
+			t.Fatal("it was stored")
+		}
+		reader.n = 0
+		if err := c.PutBlob(t.Context(), "a", blob, bytes.NewReader(b)); err == nil {
+			t.Fatal("it was stored")
+		}
+		clear(b)
+	}
+}
+
 // A registry that does not mount takes an upload: at once, or after it said no.
 func TestMountsThatAreUploads(t *testing.T) {
 	blob, b := content(t, 1000)

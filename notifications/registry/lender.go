@@ -1,0 +1,57 @@
+package registry
+
+import (
+	"io"
+	"net/http"
+	"sync"
+)
+
+// A lender lends a caller's reader to a request. An HTTP transport may go on reading a
+// body after it has returned; the caller's reader is the caller's again by then. The zero
+// value is ready.
+type lender struct {
+	mu   sync.Mutex
+	over bool
+}
+
+// lend makes size bytes of r the body of a request. Those of a reader that can seek and
+// read at an offset can be had again.
+func (l *lender) lend(req *http.Request, r io.Reader, size int64) {
+	req.ContentLength = size
+	if at, ok := r.(interface {
+		io.ReaderAt
+		io.Seeker
+	}); ok {
+		if start, err := at.Seek(0, io.SeekCurrent); err == nil {
+			req.GetBody = func() (io.ReadCloser, error) {
+				return &lent{l, io.NewSectionReader(at, start, size)}, nil
+			}
+			r = io.NewSectionReader(at, start, size)
+		}
+	}
+	req.Body = &lent{l, io.LimitReader(r, size)}
+}
+
+// end takes the reader back. It waits for a Read under way.
+func (l *lender) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+}
+
+// lent is a body that does not close what it reads.
+type lent struct {
+	l *lender
+	r io.Reader
+}
+
+func (b *lent) Read(p []byte) (int, error) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	if b.l.over {
+		return 0, errTurnOver
+	}
+	return b.r.Read(p)
+}
+
+func (b *lent) Close() error { return nil }
