@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/observer"
 )
@@ -60,8 +62,11 @@ func (p *Proxy) observerOptions() *observer.Options {
 		Wait:              p.opts.RecordWait,
 		Refuse:            p.opts.Refuse,
 		Accepting:         p.opts.Accepting,
-		Registerer:        p.opts.Registerer,
 		Logger:            p.opts.Logger,
+	}
+	if p.opts.Registerer != nil {
+		// Several proxies have one observer each.
+		o.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"proxy": p.opts.Name}, p.opts.Registerer)
 	}
 	if p.opts.PublicURL != nil {
 		base, _ := notifications.ParseBaseURL(p.opts.PublicURL.String()) // withDefaults has tried it
