@@ -24,7 +24,10 @@ import (
 	"github.com/regcast/regcast/notifications/notificationstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Distribution, a registry in some tests, does not end its own broadcaster of events.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run"))
+}
 
 // patience bounds what a test waits for; it is never waited out by a test that passes.
 const patience = 20 * time.Second

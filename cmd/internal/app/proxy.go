@@ -103,6 +103,7 @@ func proxyOptions(c *config.Proxy) (*proxy.Options, error) {
 		RecordWait: c.RecordWait,
 		Refuse:     c.OnUnrecorded == config.UnrecordedRefuse,
 		KeepsTags:  !c.DeletesTags,
+		Extra:      c.VendorRoutes,
 
 		TrustedProxies: c.TrustedProxies,
 		UpstreamHost:   c.UpstreamHost == config.HostUpstream,
