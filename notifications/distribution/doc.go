@@ -34,7 +34,8 @@
 //
 // No request fails because of a sink, and none waits for it for longer than
 // [Options].Wait: events go through a bounded queue, which counts what it cannot keep. For
-// a pull that a selective sink does not want nothing is read or allocated.
+// a pull that a selective sink does not want, the storage is not asked and nothing is
+// allocated but the repository's name.
 //
 // Who registers a Middleware ends it with [Middleware.Shutdown], after the HTTP server
 // and before the sink.

@@ -1,15 +1,22 @@
 package distribution_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	cncf "github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/configuration"
+	repositorymiddleware "github.com/distribution/distribution/v3/registry/middleware/repository"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -17,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/regcast/regcast/notifications"
@@ -135,7 +143,7 @@ func TestSameAsDistribution(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var rec notificationstest.Recorder
-			r := startRegistry(t, &rec, tc.yaml, nil)
+			r := startRegistry(t, &rec, setup{yaml: tc.yaml})
 			rawTraffic(t, r)
 			if tc.client {
 				clientTraffic(t, r)
@@ -149,7 +157,7 @@ func TestSameAsDistribution(t *testing.T) {
 // TestWhatDistributionCannotSay checks what is ours alone.
 func TestWhatDistributionCannotSay(t *testing.T) {
 	var rec notificationstest.Recorder
-	r := startRegistry(t, &rec, "http: {secret: x}", nil)
+	r := startRegistry(t, &rec, setup{})
 	rawTraffic(t, r)
 	_, ours := r.settle(t, &rec)
 	for _, e := range ours {
@@ -168,5 +176,196 @@ func TestWhatDistributionCannotSay(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, deletes); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestPullThroughCache(t *testing.T) {
+	upstream := startRegistry(t, &notificationstest.Recorder{}, setup{})
+	config := upstream.push(t, "team/app", "{}")
+	layer := upstream.push(t, "team/app", "hello world")
+	manifest := manifestOf(config, "{}")
+	dgst := digest.FromString(manifest).String()
+	oci := []string{"Content-Type", v1.MediaTypeImageManifest, "Accept", v1.MediaTypeImageManifest}
+	upstream.do(t, http.StatusCreated, "PUT", "/v2/team/app/manifests/v1", manifest, oci...)
+
+	var rec notificationstest.Recorder
+	r := startRegistry(t, &rec, setup{yaml: "proxy: {remoteurl: '" + upstream.URL + "'}", end: "/v2/team/app/blobs/" + config})
+	for range 2 { // from upstream, and from the cache
+		r.do(t, http.StatusOK, "GET", "/v2/team/app/manifests/v1", "", oci...)
+		r.do(t, http.StatusOK, "HEAD", "/v2/team/app/manifests/v1", "", oci...)
+		r.do(t, http.StatusOK, "GET", "/v2/team/app/manifests/"+dgst, "", oci...)
+		r.do(t, http.StatusOK, "GET", "/v2/team/app/blobs/"+layer, "")
+		r.do(t, http.StatusOK, "HEAD", "/v2/team/app/blobs/"+layer, "")
+		r.do(t, http.StatusOK, "GET", "/v2/team/app/tags/list", "")
+	}
+	r.do(t, http.StatusMethodNotAllowed, "DELETE", "/v2/team/app/manifests/v1", "")
+	own, ours := r.settle(t, &rec)
+	same(t, own, ours)
+	want := []string{
+		"pull manifest|image team/app:v1 by GET",
+		"pull manifest|image team/app:v1 by HEAD",
+		"pull manifest team/app by GET",
+		"pull blob team/app by GET",
+		"pull blob team/app by HEAD",
+	}
+	if diff := cmp.Diff(append(want, want...), shorts(ours)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestClientOfAProxy(t *testing.T) {
+	forwarded := []string{"X-Forwarded-For", "192.0.2.9", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "registry.example"}
+	for name, trusted := range map[string]bool{"trusted": true, "not trusted": false} {
+		t.Run(name, func(t *testing.T) {
+			var rec notificationstest.Recorder
+			r := startRegistry(t, &rec, setup{change: func(o *distribution.Options) {
+				if trusted {
+					o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+				}
+			}})
+			r.push(t, "team/app", "hello", forwarded...)
+			own, ours := r.settle(t, &rec)
+			if trusted {
+				same(t, own, ours)
+			}
+			d := must(ours[0].Details())(t)
+			if believed := d.Request.Addr == "192.0.2.9" && strings.HasPrefix(d.Target.URL, "https://registry.example/v2/"); believed != trusted {
+				t.Errorf("client %s, URL %s", d.Request.Addr, d.Target.URL)
+			}
+		})
+	}
+}
+
+// TestTaggedPushComesAfterItsTag looks at the registry while the sink is written to.
+func TestTaggedPushComesAfterItsTag(t *testing.T) {
+	var r *registry
+	seen := make(chan string, 1)
+	r = startRegistry(t, sinkFunc(func(_ context.Context, batch []*notifications.Event) error {
+		for _, e := range batch {
+			if e.Tag != "" && e.Action == notifications.ActionPush {
+				seen <- r.do(t, http.StatusOK, "HEAD", "/v2/raw/app/manifests/"+e.Tag, "", "Accept", v1.MediaTypeImageManifest, "If-None-Match", "x").Get("Docker-Content-Digest")
+			}
+		}
+		return nil
+	}), setup{})
+	manifest := manifestOf(r.push(t, "raw/app", "{}"), "{}")
+	r.do(t, http.StatusCreated, "PUT", "/v2/raw/app/manifests/v1", manifest, "Content-Type", v1.MediaTypeImageManifest)
+	if got, want := <-seen, digest.FromString(manifest).String(); got != want {
+		t.Errorf("when the push was reported, the tag was of %q, want %q", got, want)
+	}
+}
+
+type sinkFunc func(ctx context.Context, batch []*notifications.Event) error
+
+func (f sinkFunc) Write(ctx context.Context, batch []*notifications.Event) error {
+	return f(ctx, batch)
+}
+
+// TestPushWithoutItsTagIsNone has a storage that cannot tag.
+func TestPushWithoutItsTagIsNone(t *testing.T) {
+	within := uniqueName(t)
+	err := repositorymiddleware.Register(within, func(_ context.Context, inner cncf.Repository, _ map[string]any) (cncf.Repository, error) {
+		return untaggable{inner}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec notificationstest.Recorder
+	r := startRegistry(t, &rec, setup{within: within})
+	manifest := manifestOf(r.push(t, "raw/app", "{}"), "{}")
+	r.do(t, http.StatusInternalServerError, "PUT", "/v2/raw/app/manifests/v1", manifest, "Content-Type", v1.MediaTypeImageManifest)
+	r.do(t, http.StatusCreated, "PUT", "/v2/raw/app/manifests/"+digest.FromString(manifest).String(), manifest, "Content-Type", v1.MediaTypeImageManifest)
+	r.push(t, "the/end", "")
+	if diff := cmp.Diff([]string{"push blob raw/app by PUT", "push manifest raw/app by PUT", "push blob the/end by PUT"}, shorts(rec.Events())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+type untaggable struct{ cncf.Repository }
+
+func (u untaggable) Tags(ctx context.Context) cncf.TagService {
+	return untaggableTags{u.Repository.Tags(ctx)}
+}
+
+type untaggableTags struct{ cncf.TagService }
+
+func (untaggableTags) Tag(context.Context, string, v1.Descriptor) error {
+	return errors.New("no room for a tag")
+}
+
+// TestNoSinkFailsOrHoldsUpARequest has sinks that do neither well.
+func TestNoSinkFailsOrHoldsUpARequest(t *testing.T) {
+	closed := &notificationstest.Recorder{}
+	closed.Close()
+	for name, dst := range map[string]notifications.Sink{
+		"fails":   notificationstest.NewFaulty(nil, notificationstest.EveryNth(1, errors.New("down"))),
+		"refuses": notificationstest.NewFaulty(nil, notificationstest.EveryNth(1, notifications.Permanent(errors.New("never")))),
+		"hangs":   notificationstest.NewGate(nil),
+		"full":    notificationstest.NewGate(nil),
+		"closed":  closed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			metrics := prometheus.NewRegistry()
+			r := startRegistry(t, dst, setup{change: func(o *distribution.Options) {
+				o.Wait, o.Registerer = time.Millisecond, metrics
+				if name == "full" {
+					o.Waiting = 3
+				}
+			}})
+			rawTraffic(t, r)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := r.events.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			rawTraffic(t, r) // has no sink any more
+			own := r.own.until(t, r.endOfOwn(t))
+			if got := unrecorded(t, metrics); got != len(own) {
+				t.Errorf("%d events are counted as unrecorded, distribution told of %d", got, len(own))
+			}
+		})
+	}
+}
+
+// endOfOwn makes an event and returns its user agent.
+func (r *registry) endOfOwn(t *testing.T) string {
+	t.Helper()
+	r.push(t, "the/end", "", "User-Agent", "the end/2")
+	return "the end/2"
+}
+
+// unrecorded reads the counter, but for that of endOfOwn.
+func unrecorded(t *testing.T, metrics prometheus.Gatherer) (sum int) {
+	t.Helper()
+	for _, family := range must(metrics.Gather())(t) {
+		if family.GetName() == "regcast_observer_unrecorded_events_total" {
+			for _, m := range family.GetMetric() {
+				sum += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return sum - 1
+}
+
+func TestRegisterOnce(t *testing.T) {
+	name := uniqueName(t)
+	m := must(distribution.Register(name, &notificationstest.Recorder{}, nil))(t)
+	if _, err := distribution.Register(name, &notificationstest.Recorder{}, nil); err == nil {
+		t.Error("a second middleware has the same name")
+	}
+	for range 2 {
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOptionsOfABadHost(t *testing.T) {
+	for _, host := range []string{"https://a:b@registry.example", "ftp://registry.example", "https://%zz"} {
+		config := &configuration.Configuration{}
+		config.HTTP.Host = host
+		if _, err := distribution.OptionsOf(config); err == nil {
+			t.Errorf("%s is no error", host)
+		}
 	}
 }

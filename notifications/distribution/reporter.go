@@ -35,7 +35,8 @@ func (p reporter) listener(ctx context.Context) notifications.Listener {
 	return p.bridge.WithURLs(urls).For(notifications.ActorRecord{Name: actorOf(ctx, r)}, record)
 }
 
-// wantsPull tells whether the sink might want the event of a pull, without allocating.
+// wantsPull tells whether the sink might want the event of a pull. It allocates nothing but
+// the name of repo.
 func (p reporter) wantsPull(ctx context.Context, repo reference.Named, tag string, dgst digest.Digest) bool {
 	if p.mw.previews == nil {
 		return true

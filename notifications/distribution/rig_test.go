@@ -102,14 +102,24 @@ type registry struct {
 	config *configuration.Configuration
 	events *distribution.Middleware
 	own    *webhook
+	end    string
 }
 
-// startRegistry starts one. yaml is what its configuration has beyond the least; change
-// what OptionsOf it says.
-func startRegistry(t *testing.T, dst notifications.Sink, yaml string, change func(*distribution.Options)) *registry {
+// A setup is how a registry differs from the least.
+type setup struct {
+	yaml   string                      // more configuration
+	within string                      // a repository middleware that ours is around
+	change func(*distribution.Options) // after OptionsOf
+	end    string                      // a path to pull at the end, where nothing can be pushed
+}
+
+func startRegistry(t *testing.T, dst notifications.Sink, s setup) *registry {
 	t.Helper()
-	r := &registry{own: startWebhook(t)}
+	r := &registry{own: startWebhook(t), end: s.end}
 	middleware := uniqueName(t)
+	if s.within != "" {
+		s.within = fmt.Sprintf("- name: %q", s.within)
+	}
 	config, err := configuration.Parse(strings.NewReader(fmt.Sprintf(`
 version: 0.1
 log: {accesslog: {disabled: true}}
@@ -119,6 +129,7 @@ storage:
   maintenance: {uploadpurging: {enabled: false}}
 middleware:
   repository:
+    %s
     - name: %q
   registry:
     - name: %q
@@ -126,7 +137,7 @@ notifications:
   events: {includereferences: true}
   endpoints:
     - {name: own, url: %q, timeout: 5s, threshold: 10, backoff: 10ms}
-%s`, middleware, middleware, r.own.URL, yaml)))
+%s`, s.within, middleware, middleware, r.own.URL, s.yaml)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +145,8 @@ notifications:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if change != nil {
-		change(opts)
+	if s.change != nil {
+		s.change(opts)
 	}
 	if r.events, err = distribution.Register(middleware, dst, opts); err != nil {
 		t.Fatal(err)
@@ -224,7 +235,11 @@ func (r *registry) push(t *testing.T, repo, content string, header ...string) st
 func (r *registry) settle(t *testing.T, rec *notificationstest.Recorder) (own, ours []*notifications.Event) {
 	t.Helper()
 	const end = "the end/1"
-	r.push(t, "the/end", "", "User-Agent", end)
+	if r.end != "" {
+		r.do(t, http.StatusOK, "GET", r.end, "", "User-Agent", end)
+	} else {
+		r.push(t, "the/end", "", "User-Agent", end)
+	}
 	own = r.own.until(t, end)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
