@@ -32,7 +32,7 @@ const emptyBlob = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 
 func ExampleRegister() {
 	var sink notificationstest.Recorder // or a composition of package sinks, or an engine
-	name := "regcast-" + rand.Text() // "regcast" will do where it is registered once
+	name := "regcast-" + rand.Text()    // "regcast" will do where it is registered once
 	config, err := configuration.Parse(strings.NewReader(fmt.Sprintf(yaml, name)))
 	if err != nil {
 		fmt.Println(err)
