@@ -157,7 +157,7 @@ func parseContentRange(value string) (first, size int64, err error) {
 	if err == nil && total != "*" {
 		size, err = strconv.ParseInt(total, 10, 64)
 	}
-	if !ok || !dash || err != nil || first < 0 {
+	if !ok || !dash || err != nil || first < 0 || size < -1 {
 		return 0, 0, fmt.Errorf("%w: Content-Range %q", ErrMismatch, printable(value))
 	}
 	return first, size, nil

@@ -83,13 +83,15 @@ func scopesOf(req *http.Request) scopeSet {
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, "":
 		scopes.add("repository:"+repository, "pull")
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	case http.MethodPost:
+		if from := req.URL.Query().Get("from"); isRepository(from) {
+			scopes.add("repository:"+from, "pull")
+		}
+		scopes.add("repository:"+repository, "pull", "push")
+	case http.MethodPut, http.MethodPatch:
 		scopes.add("repository:"+repository, "pull", "push")
 	case http.MethodDelete:
 		scopes.add("repository:"+repository, "delete")
-	}
-	if from := req.URL.Query().Get("from"); req.Method == http.MethodPost && isRepository(from) {
-		scopes.add("repository:"+from, "pull")
 	}
 	return scopes
 }

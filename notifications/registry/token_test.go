@@ -65,6 +65,19 @@ func TestScopeSets(t *testing.T) {
 	}
 }
 
+// What was read of a scope is written so that it is read again.
+func FuzzScopes(f *testing.F) {
+	f.Add("repository:a/b:pull,push registry:catalog:*")
+	f.Add("repository:host:5000/a:pull,,pull :x x: ::")
+	f.Fuzz(func(t *testing.T, parameter string) {
+		s := scopes(parameter)
+		again := scopes(strings.Join(s.entries(), " "))
+		if !s.covers(again) || !again.covers(s) || !slices.Equal(s.entries(), again.entries()) {
+			t.Errorf("%q: %q, then %q", parameter, s.entries(), again.entries())
+		}
+	})
+}
+
 func TestTokenCache(t *testing.T) {
 	now := time.Now()
 	held := func(value, s string, lifetime time.Duration) token {
@@ -178,6 +191,18 @@ func TestRealmGuard(t *testing.T) {
 			t.Errorf("a secret in %v", err)
 		}
 	}
+}
+
+func FuzzParseContentRange(f *testing.F) {
+	f.Add("bytes 0-9/10")
+	f.Add("bytes 5-/*")
+	f.Add("bytes 0-9/-10")
+	f.Fuzz(func(t *testing.T, value string) {
+		first, size, err := parseContentRange(value)
+		if err == nil && (first < 0 || size < -1) || err != nil && !errors.Is(err, ErrMismatch) {
+			t.Errorf("%q: %d of %d, %v", value, first, size, err)
+		}
+	})
 }
 
 func TestParseContentRange(t *testing.T) {

@@ -59,10 +59,15 @@ func (c *Client) ResumeUpload(ctx context.Context, repository, location string) 
 // newUpload reads the answer that opened an upload.
 func (c *Client) newUpload(repository string, resp *http.Response) (*Upload, error) {
 	u := &Upload{c: c, repository: c.prefix + repository, location: resp.Request.URL}
+	u.noteMinChunk(resp)
+	return u, u.move(resp.Header.Get("Location"))
+}
+
+// noteMinChunk keeps what the registry says of the length of chunks, if it says something.
+func (u *Upload) noteMinChunk(resp *http.Response) {
 	if n, err := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil && n > 0 {
 		u.minChunk = n
 	}
-	return u, u.move(resp.Header.Get("Location"))
 }
 
 // Location is where the upload goes on: it changes with each chunk. It may hold a secret
@@ -197,6 +202,7 @@ func (u *Upload) sync(ctx context.Context) error {
 // answer, "0-N" for N+1 bytes, or expected if it has none. For no byte at all registries
 // say 0-0, as for one; then what we know counts.
 func (u *Upload) advance(resp *http.Response, expected int64) error {
+	u.noteMinChunk(resp)
 	if location := resp.Header.Get("Location"); location != "" {
 		if err := u.move(location); err != nil {
 			return err

@@ -331,7 +331,8 @@ func TestUploadLocations(t *testing.T) {
 			})
 		}})
 		c := newClient(t, r, alice(r), nil)
-		if err := c.PutBlob(t.Context(), "team/app", blob, bytes.NewReader(b)); err != nil {
+		stream := io.MultiReader(bytes.NewReader(b)) // its token has to be there before it
+		if err := c.PutBlob(t.Context(), "team/app", blob, stream); err != nil {
 			t.Errorf("%s: %v", auth, err)
 		}
 		if !strings.Contains(final, "&x=%2F+y&digest=sha256%3A") {

@@ -106,10 +106,6 @@ func Open(opts *Options) (*Registry, error) {
 }
 
 func (r *Registry) open(mux *http.ServeMux, o Options) error {
-	scheme := "http"
-	if o.TLS {
-		scheme = "https"
-	}
 	config := &configuration.Configuration{}
 	config.Log.AccessLog.Disabled = true
 	config.HTTP.Secret = rand.Text() // signs the state of upload sessions
@@ -124,6 +120,22 @@ func (r *Registry) open(mux *http.ServeMux, o Options) error {
 	} else {
 		config.Storage["filesystem"] = configuration.Parameters{"rootdirectory": o.Directory}
 	}
+	if err := r.authenticate(config, mux, o); err != nil {
+		return err
+	}
+	if o.Configure != nil {
+		o.Configure(config)
+	}
+	logrus.SetOutput(io.Discard)
+	//lint:ignore SA1029 the key is distribution's
+	ctx := context.WithValue(context.Background(), "instance.id", "registrytest")
+	r.app = handlers.NewApp(ctx, config)
+	mux.Handle("/", r.app)
+	return nil
+}
+
+// authenticate configures how the registry knows its clients.
+func (r *Registry) authenticate(config *configuration.Configuration, mux *http.ServeMux, o Options) error {
 	users := map[string]string{Username: Password}
 	for name, password := range o.Users {
 		users[name] = password
@@ -145,22 +157,17 @@ func (r *Registry) open(mux *http.ServeMux, o Options) error {
 			return err
 		}
 		realm := o.Tokens.Realm
-		if realm == "" {
-			realm = scheme + "://" + r.Host() + TokenPath
+		switch {
+		case realm == "" && o.TLS:
+			realm = "https://" + r.Host() + TokenPath
+		case realm == "":
+			realm = "http://" + r.Host() + TokenPath
 		}
 		config.Auth = configuration.Auth{tokenAccessName: {"controller": &tokenAccess{realm, &r.Tokens.key.PublicKey}}}
 		mux.Handle(TokenPath, r.Tokens)
 	default:
 		return fmt.Errorf("no such authentication: %q", o.Auth)
 	}
-	if o.Configure != nil {
-		o.Configure(config)
-	}
-	logrus.SetOutput(io.Discard)
-	//lint:ignore SA1029 the key is distribution's
-	ctx := context.WithValue(context.Background(), "instance.id", "registrytest")
-	r.app = handlers.NewApp(ctx, config)
-	mux.Handle("/", r.app)
 	return nil
 }
 
