@@ -22,6 +22,10 @@ func (r *statusRule) accepted(status int) bool {
 	return slices.Contains(r.successOn, status)
 }
 
+// ClassOf says what a status that is not accepted means where no option says otherwise.
+// asked tells whether the answer has a Retry-After.
+func ClassOf(status int, asked bool) Class { return new(statusRule).classify(status, asked) }
+
 // classify says what a status that is not accepted means. asked tells whether the answer
 // has a Retry-After.
 func (r *statusRule) classify(status int, asked bool) Class {

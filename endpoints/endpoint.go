@@ -53,6 +53,11 @@ const (
 // http or https URL, "console:" or "file:" and a path. Nothing is connected or opened
 // yet. Errors: all that is wrong with the arguments, see [OptionError].
 func NewEndpoint(name, rawURL string, opts *Options) (*Endpoint, error) {
+	return newEndpoint(name, opts, func(e *Endpoint, p problems) error { return e.open(rawURL, p) })
+}
+
+// newEndpoint returns an endpoint whose sender open makes; p is what was found wrong before.
+func newEndpoint(name string, opts *Options, open func(e *Endpoint, p problems) error) (*Endpoint, error) {
 	o := opts.withDefaults()
 	var p problems
 	if !ValidName(name) {
@@ -61,7 +66,7 @@ func NewEndpoint(name, rawURL string, opts *Options) (*Endpoint, error) {
 	o.validate(&p)
 	o.Logger = o.Logger.With(slog.String("endpoint", name))
 	e := &Endpoint{name: name, opts: o, policy: newPolicy(o, o.Logger), slots: NewSlots(o.Concurrency)}
-	if err := e.open(rawURL, p); err != nil {
+	if err := open(e, p); err != nil {
 		return nil, err
 	}
 	e.meter = o.Metrics.meter(name)

@@ -16,9 +16,9 @@ type DeliveryError struct {
 	Location    string       // where a redirect points to, as far as it may be shown
 	Excerpt     []byte       // the beginning of the answer's body, at most sinks.MaxExcerpt, secrets blotted out
 	Certificate *Certificate // of a server that could not be verified
-	Err         error        // the cause, when there was no answer
+	Err         error        // the cause, when there was no answer or it says more than its status
 
-	wait time.Duration // of Retry-After, capped; 0 without
+	Wait time.Duration // of Retry-After, capped; 0 without
 }
 
 // A Certificate names what a server showed.
@@ -33,6 +33,8 @@ func (e *DeliveryError) Error() string { return "delivering to " + e.URL + ": " 
 // reason is the error without the place.
 func (e *DeliveryError) reason() string {
 	switch {
+	case e.Status != 0 && e.Err != nil:
+		return e.Err.Error()
 	case e.Status != 0 && e.Location != "":
 		return "answered " + statusText(e.Status) + " to " + e.Location
 	case e.Status != 0:
@@ -76,7 +78,7 @@ func (e *DeliveryError) meansOutage() bool {
 func (e *DeliveryError) Unwrap() error { return e.Err }
 
 // RetryAfter is the least time to wait that the receiver asked for, 0 if it did not.
-func (e *DeliveryError) RetryAfter() time.Duration { return e.wait }
+func (e *DeliveryError) RetryAfter() time.Duration { return e.Wait }
 
 // Permanent tells whether this batch will never be accepted.
 func (e *DeliveryError) Permanent() bool { return e.Class.Permanent() }

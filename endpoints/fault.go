@@ -22,10 +22,11 @@ type proxyError struct{ status int }
 
 func (e *proxyError) Error() string { return "the proxy answered " + statusText(e.status) }
 
-// transportError says why there was no answer. What a peer sent instead of an answer
+// TransportError says why there was no answer from what is shown as url, where a request
+// by a [Carrier] met err and ctx is the caller's. What a peer sent instead of an answer
 // never gets into the error: it may be what we sent.
-func (w *Webhook) transportError(ctx context.Context, err error) *DeliveryError {
-	e := &DeliveryError{URL: w.shown(), Class: Transient, Err: err}
+func TransportError(ctx context.Context, url string, err error) *DeliveryError {
+	e := &DeliveryError{URL: url, Class: Transient, Err: err}
 	var (
 		verification *tls.CertificateVerificationError
 		record       tls.RecordHeaderError

@@ -230,7 +230,7 @@ func TestOrders(t *testing.T) {
 func TestRestart(t *testing.T) {
 	for name, prepare := range map[StateName]func(b *policyBench){
 		StateOK:          func(b *policyBench) { b.attempt(1, nil) },
-		StateThrottled:   func(b *policyBench) { b.attempt(1, &DeliveryError{Class: Throttled, Status: 429, wait: time.Hour}) },
+		StateThrottled:   func(b *policyBench) { b.attempt(1, &DeliveryError{Class: Throttled, Status: 429, Wait: time.Hour}) },
 		StateAuth:        func(b *policyBench) { b.attempt(1, forbidden) },
 		StateMisdirected: func(b *policyBench) { b.attempt(1, &DeliveryError{Class: Misdirected, Status: 404}) },
 		StateTLS:         func(b *policyBench) { b.attempt(1, &DeliveryError{Class: Untrusted, Fault: FaultTLS}) },
@@ -468,7 +468,7 @@ func TestBlockRules(t *testing.T) {
 			time.Sleep(c.age)
 			v := b.Judge(&sinks.Attempt{
 				Number: 1, Events: c.events, First: 1, Started: time.Now(), FirstTried: time.Now().Add(-c.age), Held: c.held, OutOfOrder: c.overdue,
-			}, &DeliveryError{Class: Transient, Status: 500, wait: c.asked})
+			}, &DeliveryError{Class: Transient, Status: 500, Wait: c.asked})
 			if v.Action != c.want || v.After < c.least || v.After > c.most {
 				t.Errorf("%s: %v after %v, want %v after %v to %v", c.name, v.Action, v.After, c.want, c.least, c.most)
 			}

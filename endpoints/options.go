@@ -256,6 +256,11 @@ func (o *Options) validateWebhook(p *problems) {
 			}
 		}
 	}
+	o.validateCarrier(p)
+}
+
+// validateCarrier checks what says how to connect.
+func (o *Options) validateCarrier(p *problems) {
 	if o.ProxyURL != "" {
 		if u, err := url.Parse(o.ProxyURL); err != nil || u.Host == "" || !isProxyScheme(u.Scheme) {
 			p.add("proxy_url", "not an http, https or socks5 URL")

@@ -279,7 +279,7 @@ func TestParking(t *testing.T) {
 		{BlockPark, &DeliveryError{Class: Transient, Status: 500}, defaultMaxBlock, 72*time.Hour + 15*time.Hour},
 		{BlockPark, &DeliveryError{Class: Misdirected, Status: 404}, defaultMaxBlock, 72*time.Hour + 15*time.Hour},
 		{BlockPark, &DeliveryError{Class: Transient, Fault: FaultReset, Err: errTimeout}, defaultMaxBlock, 72*time.Hour + 15*time.Hour},
-		{BlockPark, &DeliveryError{Class: Throttled, Status: 429, wait: time.Second}, 3 * defaultMaxBlock, 72*time.Hour + 15*time.Hour},
+		{BlockPark, &DeliveryError{Class: Throttled, Status: 429, Wait: time.Second}, 3 * defaultMaxBlock, 72*time.Hour + 15*time.Hour},
 		{BlockHold, &DeliveryError{Class: Transient, Status: 500}, 72 * time.Hour, 72 * time.Hour},
 		{BlockDeadLetter, &DeliveryError{Class: Transient, Status: 500}, defaultMaxBlock, defaultMaxBlock},
 	} {

@@ -38,7 +38,7 @@ func answerOf(rule *statusRule, status int, header http.Header) error {
 	if ok {
 		return nil
 	}
-	return &DeliveryError{URL: "http://receiver.example", Class: class, Status: status, wait: wait}
+	return &DeliveryError{URL: "http://receiver.example", Class: class, Status: status, Wait: wait}
 }
 
 // TestVerdicts is the table of the design, for every status there can be.
@@ -329,7 +329,7 @@ func TestThrottlePausesTheWholeEndpoint(t *testing.T) {
 		inFlight := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
 		other := &sinks.Attempt{Number: 1, Events: 1, Started: time.Now()}
 		throttled := func(wait time.Duration) error {
-			return &DeliveryError{URL: "http://receiver.example", Class: Throttled, Status: 429, wait: wait}
+			return &DeliveryError{URL: "http://receiver.example", Class: Throttled, Status: 429, Wait: wait}
 		}
 		b.attempt(1, throttled(time.Minute))
 		b.mustBe(StateThrottled)

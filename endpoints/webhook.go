@@ -148,7 +148,7 @@ func (w *Webhook) credentials() (credentials, error) {
 // post makes one request.
 func (w *Webhook) post(ctx context.Context, batch []*notifications.Event, c credentials) (answer, error) {
 	if err := w.guard.checkHost(c.target.request.URL.Hostname()); err != nil {
-		return answer{}, w.transportError(ctx, err)
+		return answer{}, TransportError(ctx, w.shown(), err)
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, w.opts.Timeout, errTimeout)
 	defer cancel()
@@ -160,7 +160,7 @@ func (w *Webhook) post(ctx context.Context, batch []*notifications.Event, c cred
 		err = errProtocol
 	}
 	if err != nil {
-		return answer{}, w.transportError(ctx, err)
+		return answer{}, TransportError(ctx, w.shown(), err)
 	}
 	if resp.Body != http.NoBody {
 		defer time.AfterFunc(maxDrainTime, cancel).Stop()
@@ -209,7 +209,7 @@ func (w *Webhook) judge(resp *http.Response, c credentials, keep bool) (answer, 
 		Status:   resp.StatusCode,
 		Location: c.target.location(resp),
 		Excerpt:  ans.excerpt,
-		wait:     wait,
+		Wait:     wait,
 	}
 }
 
