@@ -125,6 +125,33 @@ func TestProxiesNeedRestart(t *testing.T) {
 	}
 }
 
+func TestProxyOfItself(t *testing.T) {
+	for _, c := range []struct {
+		listen, upstream string
+		itself           bool
+	}{
+		{"127.0.0.1:5000", "http://127.0.0.1:5000", true},
+		{"127.0.0.1:5000", "http://localhost:5000", true},
+		{"127.0.0.1:5000", "http://[::1]:5000", false},
+		{"127.0.0.1:5000", "http://127.0.0.1:5001", false},
+		{"127.0.0.1:5000", "http://registry.internal:5000", false},
+		{":5000", "http://127.0.0.1:5000", true},
+		{":5000", "http://0.0.0.0:5000", true},
+		{":5000", "http://registry.internal:5000", false},
+		{":5000", "http://10.0.0.1:5000", false},
+		{":80", "http://localhost", true},
+		{":443", "https://localhost", true},
+		{":80", "https://localhost", false},
+		{"registry.example:443", "https://Registry.Example/v2", true},
+	} {
+		text := "[[proxy]]\nname = \"a\"\nlisten = \"" + c.listen + "\"\nupstream = \"" + c.upstream + "\"\n"
+		_, err := config.Parse([]byte(text), "")
+		if itself := err != nil; itself != c.itself {
+			t.Errorf("listen = %q, upstream = %q: %v", c.listen, c.upstream, err)
+		}
+	}
+}
+
 // The files that a proxy names are looked at as all others are.
 func TestProxyFiles(t *testing.T) {
 	dir := t.TempDir()

@@ -62,7 +62,7 @@ func (d *decoder) upstream(at string, p *Proxy) {
 	}
 	d.baseURL(path, p.Upstream)
 	if u, err := url.Parse(p.Upstream); err == nil {
-		d.require(path, !same(p.Listen, net.JoinHostPort(u.Hostname(), portOf(u))), "is where the proxy itself listens")
+		d.require(path, !reaches(net.JoinHostPort(u.Hostname(), portOf(u)), p.Listen), "is where the proxy itself listens")
 	}
 }
 
@@ -130,6 +130,17 @@ func same(a, b string) bool {
 	}
 	x, y := hostOf(a), hostOf(b)
 	return x == y || x == "" || y == ""
+}
+
+// reaches says whether addr is for certain that of the server which listens on listen. Of a
+// name nobody knows, short of asking, whose it is.
+func reaches(addr, listen string) bool {
+	if !same(addr, listen) {
+		return false
+	}
+	host := hostOf(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == hostOf(listen) || host == "" || err == nil && ip.IsLoopback()
 }
 
 // hostOf is the host of an address as it is compared, "" for every host.
