@@ -42,12 +42,13 @@ func readAnswer(h http.Header, status int) answer {
 	return a
 }
 
-// headerDigest is Docker-Content-Digest: the registry's word.
+// headerDigest is Docker-Content-Digest: the registry's word, if it is one word.
 func headerDigest(h http.Header) digest.Digest {
-	if s := h.Get("Docker-Content-Digest"); isDigest(s) {
-		return digest.Digest(s)
+	values := h["Docker-Content-Digest"]
+	if len(values) != 1 || !isDigest(values[0]) {
+		return ""
 	}
-	return ""
+	return digest.Digest(values[0])
 }
 
 // number reads a number of bytes, -1 if it is none.
