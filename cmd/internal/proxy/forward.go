@@ -86,17 +86,22 @@ func (f *forwarder) modify(resp *http.Response) error {
 	t := turnOf(resp.Request.Context())
 	t.answered()
 	resp.Body = &download{resp.Body, t, f.proxy.faults}
-	if f.proxy.opts.Location != AsIs {
-		f.addresses.rewrite(resp.Header, func() client { return f.proxy.clientOf(t.exchange) })
+	f.proxy.faults.recovered()
+	location := resp.Header.Get("Location")
+	if location == "" && len(resp.Header["Link"]) == 0 {
+		return nil
 	}
-	if resp.StatusCode == http.StatusAccepted && f.addresses.isForeign(resp.Header.Get("Location"), resp.Request.Host) {
+	c := f.proxy.clientOf(t.exchange.request)
+	if resp.StatusCode == http.StatusAccepted && f.addresses.isForeign(location, c) {
 		f.proxy.metrics.foreign.Inc()
 		if !f.foreign.Swap(true) {
 			f.proxy.opts.Logger.Warn("the registry sends uploads to another host, past the proxy: pushes of blobs make no events",
-				"host", hostOf(resp.Header.Get("Location")))
+				"host", hostOf(location))
 		}
 	}
-	f.proxy.faults.recovered()
+	if f.proxy.opts.Location != AsIs {
+		f.addresses.rewrite(resp.Header, c)
+	}
 	return nil
 }
 
