@@ -39,17 +39,12 @@ func normal(scheme, host string) string {
 }
 
 // rewrite rewrites Location and Link of an answer.
-func (a *addresses) rewrite(h http.Header, clientOf func() client) {
-	locations, links := h["Location"], h["Link"]
-	if len(locations) == 0 && len(links) == 0 {
-		return
+func (a *addresses) rewrite(h http.Header, c client) {
+	for i, value := range h["Location"] {
+		h["Location"][i] = a.address(value, c)
 	}
-	c := clientOf()
-	for i, value := range locations {
-		locations[i] = a.address(value, c)
-	}
-	for i, value := range links {
-		links[i] = a.links(value, c)
+	for i, value := range h["Link"] {
+		h["Link"][i] = a.links(value, c)
 	}
 }
 
@@ -73,13 +68,14 @@ func (a *addresses) address(s string, c client) string {
 }
 
 // own tells whether host is one of the registry's names, in either scheme: that a
-// registry gives out the wrong one is common.
+// registry gives out the wrong one is common. What it was asked by is one, too.
 func (a *addresses) own(scheme, host string, c client) bool {
 	if strings.Contains(host, "@") {
 		return false
 	}
 	host = normal(scheme, host)
-	return a.names[host] || c.host != "" && host == normal(c.scheme, c.host)
+	return a.names[host] || c.host != "" && host == normal(c.scheme, c.host) ||
+		c.asked != "" && host == normal(scheme, c.asked)
 }
 
 // public turns a path of the registry's, with what follows it, into the client's.
@@ -98,11 +94,10 @@ func (a *addresses) public(rest string, c client) string {
 	return c.path + rest
 }
 
-// isForeign tells whether s is on a host that is neither the registry nor what it was
-// called in the request.
-func (a *addresses) isForeign(s, requested string) bool {
+// isForeign tells whether s is on a host that is not the registry's.
+func (a *addresses) isForeign(s string, c client) bool {
 	scheme, host, _ := split(s)
-	return host != "" && !a.own(scheme, host, client{scheme, requested, ""})
+	return host != "" && !a.own(scheme, host, c)
 }
 
 // split parts an address before its path. Nothing of it is unescaped or cleaned, so that

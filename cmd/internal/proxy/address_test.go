@@ -24,8 +24,8 @@ func addressesOf(t testing.TB, upstream string, change func(*Options)) *addresse
 }
 
 func TestAddresses(t *testing.T) {
-	plain := client{"https", "reg.example", ""}
-	below := client{"https", "reg.example", "/mirror"}
+	plain := client{"https", "reg.example", "", "inner.example:5000"}
+	below := client{"https", "reg.example", "/mirror", ""}
 	names := func(o *Options) { o.UpstreamNames = []string{"registry-1.example", "other.example:5001"} }
 	relative := func(o *Options) { o.Location = Relative }
 	for _, test := range []struct {
@@ -45,6 +45,7 @@ func TestAddresses(t *testing.T) {
 		{"without a scheme", "https://registry.internal", nil, plain, "//registry.internal/v2/", "https://reg.example/v2/"},
 		{"of version 6", "http://[::1]:5000", nil, plain, "http://[::1]:5000/v2/", "https://reg.example/v2/"},
 		{"as the client calls it", "http://10.0.0.1:5000", nil, plain, "http://reg.example/v2/", "https://reg.example/v2/"},
+		{"as it was asked", "http://10.0.0.1:5000", nil, plain, "http://inner.example:5000/v2/", "https://reg.example/v2/"},
 		{"by another name", "http://10.0.0.1:5000", names, plain, "https://registry-1.example:443/v2/", "https://reg.example/v2/"},
 		{"by another name, with a port", "http://10.0.0.1:5000", names, plain, "http://other.example:5001/v2/", "https://reg.example/v2/"},
 		{"by another name, on another port", "http://10.0.0.1:5000", names, plain, "http://other.example/v2/", "http://other.example/v2/"},
@@ -78,7 +79,7 @@ func TestAddresses(t *testing.T) {
 
 func TestLinks(t *testing.T) {
 	a := addressesOf(t, "http://10.0.0.1:5000/registry", nil)
-	c := client{"https", "reg.example", ""}
+	c := client{"https", "reg.example", "", "inner.example:5000"}
 	for in, want := range map[string]string{
 		`</registry/v2/_catalog?last=b&n=2>; rel="next"`:                                                `</v2/_catalog?last=b&n=2>; rel="next"`,
 		`<http://10.0.0.1:5000/registry/v2/a>;rel=next, <https://s3.example/>; rel="x"`:                 `<https://reg.example/v2/a>;rel=next, <https://s3.example/>; rel="x"`,
@@ -103,7 +104,7 @@ func FuzzAddresses(f *testing.F) {
 		f.Add(s)
 	}
 	a := addressesOf(f, "http://10.0.0.1:5000/registry", nil)
-	c := client{"https", "reg.example", "/mirror"}
+	c := client{"https", "reg.example", "/mirror", ""}
 	f.Fuzz(func(t *testing.T, s string) {
 		got := a.address(s, c)
 		if tail(got) != tail(s) {
@@ -126,7 +127,7 @@ func FuzzAddresses(f *testing.F) {
 		}
 		// As a whole header, what stands outside of brackets stays.
 		h := http.Header{"Link": {s}}
-		a.rewrite(h, func() client { return c })
+		a.rewrite(h, c)
 		if outside(h.Get("Link")) != outside(s) {
 			t.Errorf("Link %q became %q", s, h.Get("Link"))
 		}

@@ -15,20 +15,19 @@ import (
 type client struct {
 	scheme, host string // host may be "", where the request says none of use
 	path         string // before the path that the proxy sees, without a slash at its end
+	asked        string // the Host header, which a trusted proxy may have changed
 }
 
-// clientOf tells how the client of x addressed the proxy.
-func (p *Proxy) clientOf(x *exchange) client { return p.clientOfRequest(x.request) }
-
-func (p *Proxy) clientOfRequest(r *http.Request) client {
+// clientOf tells how the client of r, as it came, addressed the proxy.
+func (p *Proxy) clientOf(r *http.Request) client {
 	if u := p.opts.PublicURL; u != nil {
-		return client{u.Scheme, u.Host, strings.TrimRight(u.EscapedPath(), "/")}
+		return client{u.Scheme, u.Host, strings.TrimRight(u.EscapedPath(), "/"), r.Host}
 	}
 	u, err := url.Parse(notifications.BaseURLOf(r, p.opts.TrustedProxies...).String())
 	if err != nil {
-		return client{}
+		return client{asked: r.Host}
 	}
-	return client{scheme: u.Scheme, host: u.Host}
+	return client{scheme: u.Scheme, host: u.Host, asked: r.Host}
 }
 
 // forwarded tells the registry for whom the proxy asks. What the client says of itself
@@ -56,7 +55,7 @@ func (p *Proxy) forwarded(pr *httputil.ProxyRequest) {
 		}
 	}
 	element := []string{"for=" + node}
-	c := p.clientOfRequest(in)
+	c := p.clientOf(in)
 	if !p.opts.UpstreamHost && c.host != "" {
 		out.Set("X-Forwarded-Proto", c.scheme)
 		out.Set("X-Forwarded-Host", c.host)

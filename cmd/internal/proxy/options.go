@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -86,6 +87,14 @@ const (
 	DefaultIdle     = 15 * time.Minute
 )
 
+// vendorRoutes are what [Options].Extra may name.
+func vendorRoutes() map[string]func(*http.Request) (observer.Deletion, bool) {
+	return map[string]func(*http.Request) (observer.Deletion, bool){
+		"gitlab": observer.GitLabRoutes,
+		"harbor": observer.HarborRoutes,
+	}
+}
+
 // withDefaults returns a copy in which everything is set. Errors: what makes the options
 // of no use.
 func (o *Options) withDefaults() (*Options, error) {
@@ -108,6 +117,11 @@ func (o *Options) withDefaults() (*Options, error) {
 	}
 	if c.TLS != (UpstreamTLS{}) && u.Scheme != "https" {
 		return nil, fmt.Errorf("proxy %s: upstream: TLS files for a plain one", c.Name)
+	}
+	for _, vendor := range c.Extra {
+		if vendorRoutes()[vendor] == nil {
+			return nil, fmt.Errorf("proxy %s: no routes of %q are known", c.Name, vendor)
+		}
 	}
 	upstream := *u
 	upstream.Path, upstream.RawPath = strings.TrimRight(u.Path, "/"), ""

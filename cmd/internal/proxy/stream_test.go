@@ -1,0 +1,95 @@
+package proxy_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// A layer of a gigabyte needs no more memory than a small one, in either direction.
+func TestStreamsInConstantMemory(t *testing.T) {
+	const bound = 24 << 20 // bytes of heap, all three processes of the test in one
+	size := int64(1 << 30)
+	if raceEnabled || testing.Short() {
+		size = 64 << 20
+	}
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+			_, _ = io.Copy(w, &zeros{n: size})
+			return
+		}
+		if n, err := io.Copy(io.Discard, r.Body); n != size || err != nil {
+			t.Errorf("the registry got %d bytes: %v", n, err)
+		}
+		w.WriteHeader(http.StatusCreated)
+	}))
+	defer upstream.Close()
+	r := start(t, upstream.URL, nil)
+	c := client(t)
+	for name, ask := range map[string]func() error{
+		"download": func() error {
+			resp, err := c.Get(r.url + "/v2/team/app/blobs/" + digestOf(nil))
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
+				t.Errorf("the client got %d bytes: %v", n, err)
+			}
+			return nil
+		},
+		"upload": func() error {
+			req, err := http.NewRequest("PUT", r.url+"/v2/team/app/blobs/uploads/1?digest="+digestOf(nil), &zeros{n: size})
+			if err != nil {
+				return err
+			}
+			req.ContentLength = size
+			resp, err := c.Do(req)
+			if err != nil {
+				return err
+			}
+			if resp.StatusCode != http.StatusCreated {
+				t.Errorf("the client got %s", resp.Status)
+			}
+			return resp.Body.Close()
+		},
+	} {
+		var before runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		done := make(chan error, 1)
+		go func() { done <- ask() }()
+		var most uint64
+		tick := time.NewTicker(10 * time.Millisecond)
+		for running := true; running; {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+				running = false
+			case <-tick.C:
+			}
+			var now runtime.MemStats
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapAlloc)
+		}
+		tick.Stop()
+		if most > before.HeapAlloc+bound {
+			t.Errorf("%s: the heap grew by %d MiB", name, (most-before.HeapAlloc)>>20)
+		}
+	}
+	for direction, want := range map[string]float64{"in": float64(size), "out": float64(size)} {
+		if got := r.metric(t, "regcast_proxy_bytes_total", direction); got != want {
+			t.Errorf("counted %v bytes %s, want %v", got, direction, want)
+		}
+	}
+	if n := r.metric(t, "regcast_proxy_inflight_requests"); n != 0 {
+		t.Errorf("%v requests are under way", n)
+	}
+}
