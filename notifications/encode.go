@@ -128,6 +128,7 @@ func (e *Event) appendMade(dst []byte, legacy bool) []byte {
 		dst = append(dst, `,"regcast":{`...)
 		dst = appendMember(dst, `"kind":`, d.Remark.Kind)
 		dst = appendMember(dst, `"origin":`, d.Remark.Origin)
+		dst = appendMember(dst, `"audience":`, d.Remark.Audience)
 		dst = append(dst, '}')
 	}
 	return append(dst, '}')

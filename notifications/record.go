@@ -44,4 +44,8 @@ type SourceRecord struct {
 type Remark struct {
 	Kind   string `json:"kind,omitempty"`   // of a delete by digest: what it deleted, "manifest" or "blob"; "" if unknown
 	Origin string `json:"origin,omitempty"` // one of the Origin constants
+	// Audience is the endpoint that alone may have an event with OriginBackfill, by its
+	// name. It binds the dispatcher that made the event; sent to another one it means
+	// nothing.
+	Audience string `json:"audience,omitempty"`
 }

@@ -23,6 +23,11 @@ func TestRemarkSurvivesTheWire(t *testing.T) {
 			d.Remark.Origin = notifications.OriginInferred
 			return notifications.NewEvent(notifications.ActionDelete, d)
 		},
+		"backfilled": func() *notifications.Event {
+			d := notifications.Details{Target: notifications.Target{Repository: "team/app", Tag: "v1"}}
+			d.Remark.Origin, d.Remark.Audience = notifications.OriginBackfill, "audit"
+			return notifications.NewEvent(notifications.ActionPush, d)
+		},
 		"no remark": func() *notifications.Event {
 			return notifications.NewEvent(notifications.ActionDelete, notifications.Details{Target: notifications.Target{Repository: "team/app"}})
 		},
