@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regcast/regcast/examples/internal/harness"
+)
+
+// The registry of config.yml, at another port, tells a webhook what a client does.
+func TestDistributionRegistry(t *testing.T) {
+	config, err := os.ReadFile("config.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yml")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(config), "127.0.0.1:5000", "127.0.0.1:0", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	webhook, err := harness.StartConsumer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer webhook.Close()
+
+	ctx, stop := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, w, file, webhook.URL(), filepath.Join(dir, "journal"))
+		w.CloseWithError(err)
+		ended <- err
+	}()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := harness.NewClient(ctx, strings.TrimSpace(strings.TrimPrefix(line, "a registry on ")))
+	if _, err := client.PushImage("team/app", "1.0", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Copy("team/app", "1.0", "team/fork"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.DeleteTag("team/app", "1.0"); err != nil {
+		t.Fatal(err)
+	}
+	// Two blobs and a manifest, the same mounted and pushed again, and the tag's end.
+	wanted := map[string]int{"push team/app": 2, "push team/app:1.0": 1, "mount team/fork": 2, "push team/fork:1.0": 1, "delete team/app:1.0": 1}
+	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for n := 7; ; n++ { // and some pulls, as the client looks around
+		if err := webhook.Wait(wait, n); err != nil {
+			t.Fatalf("%v; still wanted: %v", err, missing(wanted, webhook.Received()))
+		}
+		if len(missing(wanted, webhook.Received())) == 0 {
+			break
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("the example ended with %v", err)
+	}
+}
+
+// missing says how often which events did not come.
+func missing(wanted map[string]int, received []harness.Received) map[string]int {
+	left := make(map[string]int)
+	for what, n := range wanted {
+		left[what] = n
+	}
+	for _, r := range received {
+		what := fmt.Sprint(r.Action, " ", r.Repository)
+		if r.Tag != "" {
+			what += ":" + r.Tag
+		}
+		if left[what]--; left[what] <= 0 {
+			delete(left, what)
+		}
+	}
+	return left
+}
