@@ -132,6 +132,26 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// A path that says nothing of a repository has one that the caller names.
+func TestWithRepository(t *testing.T) {
+	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
+	transport := registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)})
+	t.Cleanup(transport.CloseIdleConnections)
+	ctx := registry.WithRepository(t.Context(), "team/app")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, r.URL()+"/sessions/1", io.MultiReader(strings.NewReader("a stream")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := r.Tokens.Requests(); len(got) != 1 || !slices.Equal(got[0].Scopes, []string{"repository:team/app:pull,push"}) {
+		t.Errorf("tokens: %v", got)
+	}
+}
+
 func first(names func(func(string, error) bool)) error {
 	for _, err := range names {
 		return err
