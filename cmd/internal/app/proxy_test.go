@@ -318,3 +318,34 @@ func TestReloadRefusesProxies(t *testing.T) {
 		t.Errorf("a reload with another proxy gives %v", err)
 	}
 }
+
+// A registry's own routes make events only where the configuration says that it has them.
+func TestVendorRoutes(t *testing.T) {
+	reg := registrytest.Start(t, &registrytest.Options{Wrap: func(registry http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.HandleFunc("DELETE /v2/team/app/tags/reference/{tag}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
+		mux.Handle("/", registry)
+		return mux
+	}})
+	a := startApp(t, load(t, t.TempDir(), proxy("gitlab", reg.URL(), `vendor_routes = ["gitlab"]`)+proxy("plain", reg.URL(), "")))
+	client := newClient(t, nil)
+	for _, name := range []string{"plain", "gitlab"} {
+		req, err := http.NewRequest(http.MethodDelete, "http://"+a.ProxyAddr(name)+"/v2/team/app/tags/reference/"+name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != http.StatusAccepted {
+			t.Errorf("%s: answered %s, want 202", name, resp.Status)
+		}
+	}
+	eventually(t, "an event is stored", func() bool { return len(storedEvents(t, a)) > 0 })
+	for _, e := range storedEvents(t, a) {
+		if got := e.Action + " " + e.Repository + ":" + e.Tag; got != "delete team/app:gitlab" {
+			t.Errorf("event %q, want the delete that is GitLab's", got)
+		}
+	}
+}
