@@ -249,3 +249,57 @@ func TestAnUnwantedPullCostsNothing(t *testing.T) {
 		})
 	}
 }
+
+// An askedBlobs serves any blob, and knows the size of each while somebody waits for it.
+type askedBlobs struct {
+	cncf.BlobStore
+	mediaType string
+	asked     int
+}
+
+func (b *askedBlobs) Get(context.Context, digest.Digest) ([]byte, error) { return nil, nil }
+
+func (b *askedBlobs) Stat(ctx context.Context, dgst digest.Digest) (cncf.Descriptor, error) {
+	b.asked++
+	return cncf.Descriptor{MediaType: b.mediaType, Digest: dgst, Size: int64(b.asked)}, ctx.Err()
+}
+
+type askedRepository struct {
+	cncf.Repository
+	blobs *askedBlobs
+}
+
+func (r askedRepository) Blobs(context.Context) cncf.BlobStore { return r.blobs }
+
+// TestWhatIsKnownOfAPulledBlob asks for blobs before they are pulled, as the handler does,
+// or for others, and pulls for a client that has gone.
+func TestWhatIsKnownOfAPulledBlob(t *testing.T) {
+	asked, other := digest.FromString("asked"), digest.FromString("other")
+	for name, tc := range map[string]struct {
+		mediaType string
+		pulled    digest.Digest
+		size      int64 // says which answer it is of
+	}{
+		"asked for before":         {"application/octet-stream", asked, 1},
+		"another asked for":        {"application/octet-stream", other, 2},
+		"as an upstream called it": {"application/vnd.oci.image.layer.v1.tar", asked, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var rec notificationstest.Recorder
+			d, m := decorate(t, &rec, nil)
+			inner := askedRepository{must(d.plain.Repository(t.Context(), named(t, "team/app")))(t), &askedBlobs{mediaType: tc.mediaType}}
+			ctx, cancel := context.WithCancel(t.Context())
+			blobs := d.repository(inner).Blobs(ctx)
+			_ = must(blobs.Stat(ctx, asked))(t)
+			cancel()
+			_ = must(blobs.Get(ctx, tc.pulled))(t)
+			if err := m.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			target := must(rec.Events()[0].Details())(t).Target
+			if target.Digest != tc.pulled || target.Size != tc.size || target.MediaType != tc.mediaType {
+				t.Errorf("%+v", target.Descriptor)
+			}
+		})
+	}
+}
