@@ -64,14 +64,6 @@ func (p *Proxy) observerOptions() *observer.Options {
 		Accepting:         p.opts.Accepting,
 		Logger:            p.opts.Logger,
 	}
-	for _, registry := range p.opts.Extra {
-		switch registry {
-		case "gitlab":
-			o.Extra = append(o.Extra, observer.GitLabRoutes)
-		case "harbor":
-			o.Extra = append(o.Extra, observer.HarborRoutes)
-		}
-	}
 	if p.opts.Registerer != nil {
 		// Several proxies have one observer each.
 		o.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"proxy": p.opts.Name}, p.opts.Registerer)
