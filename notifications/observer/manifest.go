@@ -14,6 +14,8 @@ import (
 	"github.com/regcast/regcast/notifications"
 )
 
+const mediaTypeDockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
+
 // A manifest is what is known of one. It is a notifications.DescribedManifest.
 //
 // Its digest is the registry's word, Docker-Content-Digest; without that it is what the
@@ -65,7 +67,7 @@ func (m *manifest) parse(payload []byte) {
 	}
 	var references []v1.Descriptor
 	switch m.descriptor.MediaType {
-	case v1.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.list.v2+json":
+	case v1.MediaTypeImageIndex, mediaTypeDockerList:
 		references = fields.Manifests
 	default:
 		if fields.Config != nil {
@@ -119,9 +121,7 @@ func (x *exchange) beginManifest() {
 		return
 	}
 	dgst := cmp.Or(x.answer.digest, x.route.Digest)
-	if dgst != "" && x.route.Tag != "" {
-		x.observer.tags.set(x.route.Repository, x.route.Tag, dgst)
-	}
+	x.tagSeen(dgst)
 	if x.request.Method == http.MethodGet && !x.answer.encoded && !x.observer.manifests.has(x.route.Repository, dgst) {
 		x.tee = x.observer.buffers.tee()
 	}
@@ -159,10 +159,29 @@ func (x *exchange) manifestPulled() {
 		x.learn(m)
 	}
 	x.complete(m)
-	if x.status == http.StatusOK && x.route.Tag != "" {
-		x.observer.tags.set(x.route.Repository, x.route.Tag, dgst)
+	if x.status == http.StatusOK {
+		x.tagSeen(dgst)
 	}
 	x.told(x.tell().ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
+}
+
+// tagSeen remembers that the tag that was asked for points at dgst. An image that was
+// answered to a client which does not accept Docker's lists may be out of a list at which
+// the tag points: distribution chooses one for such clients.
+func (x *exchange) tagSeen(dgst digest.Digest) {
+	if dgst == "" || x.route.Tag == "" {
+		return
+	}
+	switch x.answer.mediaType {
+	case v1.MediaTypeImageIndex, mediaTypeDockerList:
+	default:
+		if !slices.ContainsFunc(x.request.Header["Accept"], func(types string) bool {
+			return strings.Contains(types, mediaTypeDockerList)
+		}) {
+			return
+		}
+	}
+	x.observer.tags.set(x.route.Repository, x.route.Tag, dgst)
 }
 
 // size takes the number of bytes written for that of the content, where the answer to a
