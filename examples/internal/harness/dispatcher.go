@@ -39,11 +39,11 @@ type Dispatcher struct {
 // entry of endpoints (name to URL), starts binary with it on free ports and waits until
 // it is ready. Its log goes to log. Close ends it.
 func StartDispatcher(ctx context.Context, binary, dir string, endpoints map[string]string, log io.Writer) (*Dispatcher, error) {
-	intake, err := freeAddr()
+	intake, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	admin, err := freeAddr()
+	admin, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -51,16 +51,24 @@ func StartDispatcher(ctx context.Context, binary, dir string, endpoints map[stri
 	for name, url := range endpoints {
 		config += fmt.Sprintf("[[endpoint]]\nname = %q\nurl = %q\nretry = { initial = \"100ms\", max = \"500ms\" }\n", name, url)
 	}
-	d := &Dispatcher{binary: binary, config: filepath.Join(dir, "regcast.toml"), intake: intake, admin: admin, log: log}
-	if err := os.WriteFile(d.config, []byte(config), 0o600); err != nil {
+	file := filepath.Join(dir, "regcast.toml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the configuration: %w", err)
 	}
+	d := &Dispatcher{binary: binary, config: file, intake: intake, admin: admin, log: log}
 	return d, d.Start(ctx)
 }
 
-// freeAddr finds a loopback port that nobody listens on. The dispatcher has to come back
+// StartServe is StartDispatcher with a configuration file of the caller's, in which
+// admin.listen is admin.
+func StartServe(ctx context.Context, binary, file, admin string, log io.Writer) (*Dispatcher, error) {
+	d := &Dispatcher{binary: binary, config: file, admin: admin, log: log}
+	return d, d.Start(ctx)
+}
+
+// FreeAddr finds a loopback port that nobody listens on. The dispatcher has to come back
 // to the same port after a crash, so it cannot choose one by itself.
-func freeAddr() (string, error) {
+func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
