@@ -27,6 +27,8 @@ func somewhere(rt admin.Route) string {
 // bodyOf is a body that a route understands.
 func bodyOf(rt admin.Route) string {
 	switch rt.Path {
+	case "/backfill":
+		return `{"from":"https://registry.example","endpoints":["audit"],"step":"begin"}`
 	case "/replay":
 		return `{"endpoint":"audit","all":true}`
 	case "/dead/replay", "/dead/drop", "/quarantine/retry", "/quarantine/drop":

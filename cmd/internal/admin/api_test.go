@@ -80,6 +80,7 @@ func populated() *admintest.Dispatcher {
 		QuarantineList: []admin.Quarantined{{ID: 3, Received: at(3), Reason: "syntax", Size: 2, Body: admin.Text("\xff{")}},
 		Pong:           admin.Pong{ID: "p1", Status: 204, DurationSeconds: 0.25},
 		Outcome:        admin.Outcome{Count: 2, Done: 2},
+		Filled:         admin.Backfilled{After: "team/a", Accepted: 3, Duplicates: 1},
 	}
 }
 
@@ -226,6 +227,13 @@ func routeTests() []routeTest {
 	change("/dead/drop", "DropDead", "dead drop", "", `{"all":true}`)
 	change("/replay", "Replay", "replay", "audit", `{"endpoint":"audit","ids":["e7"],"repository":"team/*","tag":"v1","action":"push","actor":"ann","digest":"sha256:ab","since":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","limit":9,"rate":50}`)
 	change("/quarantine/retry", "RetryQuarantined", "quarantine retry", "", `{"ids":[3],"reason":"syntax"}`)
+	for _, step := range []string{"begin", "end"} {
+		body := `{"from":"https://registry.example","endpoints":["audit"],"repositories":["team/**"],"step":"` + step + `"}`
+		tests = append(tests, routeTest{
+			method: "POST", route: "/backfill", path: "/backfill", body: body, want: `{"after":"team/a","accepted":3,"duplicates":1}`,
+			call: `Backfill "ops" ` + body, logged: admin.Operation{Action: "backfill " + step, Request: json.RawMessage(body), Count: 3},
+		})
+	}
 	change("/quarantine/drop", "DropQuarantined", "quarantine drop", "", `{"all":true}`)
 	return tests
 }
@@ -281,6 +289,11 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{name: "rate", method: "POST", path: "/replay", body: `{"endpoint":"audit","all":true,"rate":-1}`, status: 400, says: "events a second"},
 		{name: "dead rate", method: "POST", path: "/dead/replay", body: `{"all":true,"rate":-1}`, status: 400, says: "events a second"},
 		{name: "dead glob", method: "POST", path: "/dead/replay", body: `{"repository":"["}`, status: 400, says: "invalid"},
+		{name: "backfill of nothing", method: "POST", path: "/backfill", body: `{"step":"begin","endpoints":["audit"]}`, status: 400, says: "which registry"},
+		{name: "backfill for nobody", method: "POST", path: "/backfill", body: `{"step":"begin","from":"https://r"}`, status: 400, says: "which endpoints"},
+		{name: "backfill step", method: "POST", path: "/backfill", body: `{"step":"go","from":"https://r","endpoints":["audit"]}`, status: 400, says: "begin, store or end"},
+		{name: "backfill too early", method: "POST", path: "/backfill", body: `{"step":"begin","from":"https://r","endpoints":["audit"],"finished":"a"}`, status: 400, says: "the step store"},
+		{name: "backfill of too much", method: "POST", path: "/backfill", body: `{"step":"store","from":"https://r","endpoints":["audit"],"found":[` + strings.Repeat(`{},`, admin.MaxFound) + `{}]}`, status: 400, says: "at most 500"},
 		{name: "field", method: "POST", path: "/dead/drop", body: `{"all":true,"reson":"x"}`, status: 400, says: "reson"},
 		{name: "two values", method: "POST", path: "/dead/drop", body: `{"all":true}{}`, status: 400, says: "more than one"},
 		{name: "no JSON", method: "POST", path: "/dead/drop", body: `all`, status: 400, says: "the body"},

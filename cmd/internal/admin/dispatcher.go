@@ -8,7 +8,7 @@ import (
 
 // A Dispatcher is a running dispatcher as an operator sees it: what the routes of
 // /api/v1 ask and change. Package app has one; package client is one at the other end of
-// the wire, but for [Operations.Record]. All methods are called concurrently; what they
+// the wire, but for [Operations.Record] and for who sends a backfill. All methods are called concurrently; what they
 // return belongs to the caller.
 //
 // Errors: those below, of this package and those that wrap sinks.ErrNotFound,
@@ -20,6 +20,7 @@ type Dispatcher interface {
 	DeadLetters
 	Jobs
 	Quarantine
+	Backfills
 	Operations
 }
 
@@ -98,6 +99,15 @@ type Quarantine interface {
 	RetryQuarantined(ctx context.Context, r QuarantineRequest) (Outcome, error)
 	// DropQuarantined forgets what r selects.
 	DropQuarantined(ctx context.Context, r QuarantineRequest) (Outcome, error)
+}
+
+// Backfills makes events of what registries had before there were events.
+type Backfills interface {
+	// Backfill does a step of a backfill that sender, the name of a token, sends. What is
+	// stored already, by its id, is not stored again. Errors: ErrNotFound and ErrConflict
+	// for endpoints that cannot have events; ErrConflict to store for a backfill that was
+	// not begun; ErrInvalid; ErrUnsupported.
+	Backfill(ctx context.Context, sender string, r BackfillRequest) (Backfilled, error)
 }
 
 // Operations are about the dispatcher as a whole.

@@ -174,6 +174,7 @@ func TestDescriptionHasTheStructs(t *testing.T) {
 		"DeadLetter": admin.DeadLetter{}, "DeadRequest": admin.DeadRequest{}, "Outcome": admin.Outcome{},
 		"Selection": admin.Selection{}, "ReplayRequest": admin.ReplayRequest{}, "Job": admin.Job{},
 		"Quarantined": admin.Quarantined{}, "QuarantineRequest": admin.QuarantineRequest{},
+		"BackfillRequest": admin.BackfillRequest{}, "Found": admin.Found{}, "Backfilled": admin.Backfilled{},
 		"Operation": admin.Operation{}, "Problem": admin.Problem{}, "Failure": admin.Failure{},
 		"EndpointPage": admin.Page[admin.Endpoint]{}, "EventPage": admin.Page[admin.Event]{},
 		"DeadLetterPage": admin.Page[admin.DeadLetter]{}, "JobPage": admin.Page[admin.Job]{},

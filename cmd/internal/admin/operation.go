@@ -17,7 +17,7 @@ type Operation struct {
 	ID       uint64          `json:"id"` // increasing; 0 before it is stored
 	At       time.Time       `json:"at"`
 	Token    string          `json:"token"`              // the name of the token; "" where none is needed
-	Action   string          `json:"action"`             // pause, resume, disable, enable, forget, ping, replay, dead replay, dead drop, jobs cancel, quarantine retry, quarantine drop, reload
+	Action   string          `json:"action"`             // pause, resume, disable, enable, forget, ping, replay, dead replay, dead drop, jobs cancel, quarantine retry, quarantine drop, backfill begin, backfill end, reload
 	Endpoint string          `json:"endpoint,omitempty"` // that it was about
 	Job      string          `json:"job,omitempty"`      // that it made or ended
 	Request  json.RawMessage `json:"request,omitempty"`  // the body: what was selected; cut out where it is too long to keep

@@ -49,6 +49,21 @@ func TestEveryChangeIsLogged(t *testing.T) {
 	}
 }
 
+// What a backfill stores is logged by its beginning and its end, not with each request.
+func TestWhatABackfillStoresIsNotLogged(t *testing.T) {
+	for body, want := range map[string]int{
+		`{"from":"https://r","endpoints":["audit"],"step":"store","finished":"team/app"}`: 0,
+		`{"from":"https://r","endpoints":["audit"],"step":"begin","dry_run":true}`:        0,
+		`{"from":"https://r","endpoints":["audit"],"step":"end"}`:                         1,
+	} {
+		d := ended()
+		w := ask(newHandler(d, tokens), request("POST", "/backfill", body))
+		if log := logOf(t, d); w.Code != 200 || len(log) != want || len(d.Calls()) != 1 {
+			t.Errorf("%s: %d, logged %+v, want %d operations", body, w.Code, log, want)
+		}
+	}
+}
+
 func TestWhatCannotBeLoggedIsNotDone(t *testing.T) {
 	for _, rt := range admin.Routes() {
 		if rt.Needs != admin.Operate {

@@ -61,6 +61,8 @@ func (a *api) routes() []route {
 		{"POST", "/quarantine/retry", Operate, a.retryQuarantined},
 		{"POST", "/quarantine/drop", Operate, a.dropQuarantined},
 
+		{"POST", "/backfill", Operate, a.backfill},
+
 		{"POST", "/reload", Operate, a.reload},
 		{"GET", "/log", Read, a.listLog},
 	}

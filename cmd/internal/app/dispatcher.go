@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
+	"github.com/regcast/regcast/cmd/internal/backfill"
 	"github.com/regcast/regcast/cmd/internal/delivery"
 	"github.com/regcast/regcast/cmd/internal/records"
 	"github.com/regcast/regcast/cmd/internal/replay"
@@ -18,6 +19,7 @@ type dispatcher struct {
 	records.Letters
 	*replay.Runner
 	records.Quarantine
+	*backfill.Runs
 	*records.Operations
 }
 
@@ -42,6 +44,7 @@ func (a *App) openDispatcher(ctx context.Context) error {
 		Letters:    records.Letters{Engine: a.engine},
 		Runner:     a.replays,
 		Quarantine: records.Quarantine{Engine: a.engine, Recorder: a.news, MaxEvents: a.config.Load().Intake.MaxEvents},
+		Runs:       &backfill.Runs{Store: a.engine, Door: a.news, Set: a.deliveries},
 		Operations: log,
 	}
 	return nil

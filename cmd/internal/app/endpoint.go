@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/regcast/regcast/cmd/internal/delivery"
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/sinks"
@@ -15,6 +16,7 @@ func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.Match = delivery.ForAudience(c.Name, opts.Match)
 	opts.Version, opts.Console = a.opts.Version, a.opts.Console
 	opts.Logger = a.logger
 	opts.Metrics = a.metrics

@@ -130,6 +130,12 @@ func (c *Client) DropQuarantined(ctx context.Context, r admin.QuarantineRequest)
 	return o, err
 }
 
+// Backfill does a step of a backfill in the name of the client's token.
+func (c *Client) Backfill(ctx context.Context, r admin.BackfillRequest) (b admin.Backfilled, err error) {
+	err = c.do(ctx, post(r, "backfill"), &b)
+	return b, err
+}
+
 // Reload makes the dispatcher read its configuration file again. What is wrong with that
 // is an [*Error] with Problems.
 func (c *Client) Reload(ctx context.Context) error {

@@ -1,8 +1,8 @@
 // Package client talks to the admin API of a running dispatcher: what the commands do is
 // made of it.
 //
-// A [Client] has the methods of an [admin.Dispatcher], but for Record, and asks the one at
-// the other end for each. It starts nothing and needs no shutdown.
+// A [Client] has the methods of an [admin.Dispatcher], but for Record and for who sends a
+// backfill, and asks the one at the other end for each. It starts nothing and needs no shutdown.
 package client
 
 import (

@@ -70,6 +70,7 @@ func dispatcher() *admintest.Dispatcher {
 		QuarantineList: []admin.Quarantined{{ID: 4, Received: at(5), Body: admin.Text("{")}},
 		Pong:           admin.Pong{ID: "p", Status: 500, Error: "it fails"},
 		Outcome:        admin.Outcome{Count: 9, Job: &job},
+		Filled:         admin.Backfilled{Accepted: 3, Duplicates: 1},
 	}
 	for n := uint64(2500); n > 0; n-- {
 		d.EventList = append(d.EventList, admin.EventStory{Event: admin.Event{Sequence: n, Stored: at(6), ID: fmt.Sprintf("e/%d", n), Action: "push"}})
@@ -140,6 +141,9 @@ func TestCalls(t *testing.T) {
 		{"DropQuarantined", func(c *client.Client) (any, error) {
 			return c.DropQuarantined(ctx, admin.QuarantineRequest{All: true})
 		}, d.Outcome, `DropQuarantined {"all":true}`},
+		{"Backfill", func(c *client.Client) (any, error) {
+			return c.Backfill(ctx, admin.BackfillRequest{From: "https://r", Endpoints: []string{"audit"}, Step: admin.BackfillStore, Found: []admin.Found{{Repository: "a", Digest: "sha256:ab", Size: 2}}})
+		}, d.Filled, `Backfill "ops" {"from":"https://r","endpoints":["audit"],"step":"store","found":[{"repository":"a","digest":"sha256:ab","size":2}]}`},
 		{"Reload", func(c *client.Client) (any, error) { return nil, c.Reload(ctx) }, nil, `Reload {}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,6 +27,7 @@ type Dispatcher struct {
 
 	Pong    admin.Pong
 	Outcome admin.Outcome
+	Filled  admin.Backfilled
 	Errs    map[string]error // by method: returned instead of doing anything
 
 	mu    sync.Mutex
@@ -174,6 +175,10 @@ func (d *Dispatcher) RetryQuarantined(_ context.Context, r admin.QuarantineReque
 
 func (d *Dispatcher) DropQuarantined(_ context.Context, r admin.QuarantineRequest) (admin.Outcome, error) {
 	return d.Outcome, d.called("DropQuarantined", r)
+}
+
+func (d *Dispatcher) Backfill(_ context.Context, sender string, r admin.BackfillRequest) (admin.Backfilled, error) {
+	return d.Filled, d.called("Backfill", sender, r)
 }
 
 func (d *Dispatcher) Reload(context.Context) error { return d.called("Reload", struct{}{}) }
