@@ -10,6 +10,7 @@ import (
 func TestDeletes(t *testing.T) {
 	tag, dgst := "/v2/a/b/manifests/v1", "/v2/a/b/manifests/"+manifest.String()
 	typed := []string{"Content-Type", ociManifest, "Docker-Content-Digest", manifest.String()}
+	lists := []string{"Accept", ociManifest + ", application/vnd.docker.distribution.manifest.list.v2+json"}
 	push := func(path string) exchange { return exchange{"PUT", path, image, typed[:2], 201, nil, ""} }
 	what := fmt.Sprintf("@image manifest.v1+json %d refs=config,blob", len(image))
 	deleted := "delete DELETE a/b@image kind=manifest"
@@ -34,11 +35,14 @@ func TestDeletes(t *testing.T) {
 		{"a manifest whose tags stay", observer.Options{KeepsTags: true}, []exchange{push(tag), {"DELETE", dgst, "", nil, 202, nil, ""}},
 			[]string{"push PUT a/b:v1" + what, deleted}},
 		{"a manifest with tags that were pulled", observer.Options{}, []exchange{
-			{"GET", tag, "", nil, 200, typed, image}, {"HEAD", "/v2/a/b/manifests/v2", "", nil, 200, typed, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+			{"GET", tag, "", lists, 200, typed, image}, {"HEAD", "/v2/a/b/manifests/v2", "", lists, 200, typed, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
 		}, []string{
 			"pull GET a/b:v1" + what, fmt.Sprintf("pull HEAD a/b:v2@image manifest.v1+json %d refs=config,blob", len(image)),
 			deleted, "delete DELETE a/b:v1 inferred", "delete DELETE a/b:v2 inferred",
 		}},
+		{"an image that was taken out of a list for an old client", observer.Options{}, []exchange{
+			{"GET", tag, "", []string{"Accept", "application/vnd.docker.distribution.manifest.v2+json"}, 200, typed, image}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{"pull GET a/b:v1" + what, deleted}},
 		{"a manifest with tags that the registry has told", observer.Options{}, []exchange{
 			{"PUT", dgst + "?tag=v1", image, typed[:2], 201, []string{"OCI-Tag", "v1"}, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
 		}, []string{"push PUT a/b:v1" + what, deleted, "delete DELETE a/b:v1 inferred"}},

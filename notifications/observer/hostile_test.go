@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/regcast/regcast/notifications/observer"
 )
@@ -65,7 +64,6 @@ func TestHostileRequests(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			target, answered := "", false
-			reg := prometheus.NewRegistry()
 			w := watch(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				target, answered = r.RequestURI, true
 				_, _ = io.Copy(io.Discard, r.Body)
@@ -78,7 +76,7 @@ func TestHostileRequests(t *testing.T) {
 				fmt.Sscan(status, &code)
 				w.WriteHeader(code)
 				_, _ = io.WriteString(w, "ok")
-			}), &observer.Options{IncludeReferences: true, Registerer: reg})
+			}), &observer.Options{IncludeReferences: true})
 			head, body, _ := strings.Cut(tc.request, " {")
 			if body != "" {
 				body = "{" + body
@@ -99,7 +97,7 @@ func TestHostileRequests(t *testing.T) {
 			if diff := cmp.Diff(tc.want, strings.Join(briefs(t, w.events.Events()), "; ")); diff != "" {
 				t.Errorf("events, -want +got:\n%s", diff)
 			}
-			counted := metric(t, reg, "regcast_observer_unclassified_total")
+			counted := metric(t, w.metrics, "regcast_observer_unclassified_total")
 			if tc.unclassified != (counted == 1) {
 				t.Errorf("%v unclassified", counted)
 			}
@@ -110,7 +108,7 @@ func TestHostileRequests(t *testing.T) {
 // raw sends bytes and reads an answer.
 func (w *watched) raw(t testing.TB, request string) *http.Response {
 	t.Helper()
-	conn, err := net.Dial("tcp", w.Listener.Addr().String())
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.address, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,27 +128,4 @@ func (w *watched) raw(t testing.TB, request string) *http.Response {
 	}
 	resp.Body.Close()
 	return resp
-}
-
-// metric adds up what is measured by a name, whatever its labels.
-func metric(t testing.TB, reg *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum, found := 0.0, false
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			found = true
-			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	if !found {
-		t.Fatalf("no metric %s", name)
-	}
-	return sum
 }

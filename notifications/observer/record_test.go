@@ -291,7 +291,11 @@ func TestWaitIsOfARequest(t *testing.T) {
 	}
 }
 
-func pull(tag string) *http.Request { return httptest.NewRequest("HEAD", "/v2/a/manifests/"+tag, nil) }
+func pull(tag string) *http.Request {
+	r := httptest.NewRequest("HEAD", "/v2/a/manifests/"+tag, nil)
+	r.Header.Set("Accept", "application/vnd.docker.distribution.manifest.list.v2+json")
+	return r
+}
 
 type sinkFunc func(context.Context, []*notifications.Event) error
 

@@ -8,12 +8,14 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/notificationstest"
@@ -103,26 +105,82 @@ func briefs(t testing.TB, events []*notifications.Event) []string {
 // A watched registry is a handler behind an Observer, on a socket.
 type watched struct {
 	*observer.Observer
-	*httptest.Server
-	events notificationstest.Recorder
+	address  string // http://…
+	client   *http.Client
+	close    func() // waits for the requests under way
+	metrics  *prometheus.Registry
+	requests sync.WaitGroup
+	events   notificationstest.Recorder
+}
+
+// observe puts an Observer before registry.
+func (w *watched) observe(registry http.Handler, opts *observer.Options) http.Handler {
+	o := observer.Options{}
+	if opts != nil {
+		o = *opts
+	}
+	w.metrics = prometheus.NewRegistry()
+	o.Registerer = w.metrics
+	w.Observer = observer.New(registry, &w.events, notifications.SourceRecord{Addr: "registry.example:5000", InstanceID: "i1"}, &o)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.requests.Add(1)
+		defer w.requests.Done()
+		w.Observer.ServeHTTP(rw, r)
+	})
 }
 
 func watch(t testing.TB, registry http.Handler, opts *observer.Options) *watched {
 	t.Helper()
 	w := &watched{}
-	w.Observer = observer.New(registry, &w.events, notifications.SourceRecord{Addr: "registry.example:5000", InstanceID: "i1"}, opts)
-	w.Server = httptest.NewServer(w.Observer)
-	w.Server.Client().Transport.(*http.Transport).DisableCompression = true
+	server := httptest.NewServer(w.observe(registry, opts))
+	w.address, w.client, w.close = server.URL, server.Client(), server.Close
+	w.client.Transport.(*http.Transport).DisableCompression = true
 	t.Cleanup(w.end)
 	return w
 }
 
 // end waits for the requests under way and what they have reported.
 func (w *watched) end() {
-	w.Server.Close()
+	w.close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = w.Observer.Shutdown(ctx)
+}
+
+// settled returns the events of all requests that were answered.
+func (w *watched) settled(t testing.TB) []*notifications.Event {
+	t.Helper()
+	w.requests.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	events, err := w.events.Wait(ctx, int(metric(t, w.metrics, "regcast_observer_events_total")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+// metric adds up what is measured by a name, whatever its labels.
+func metric(t testing.TB, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, found := 0.0, false
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			found = true
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	if !found {
+		t.Fatalf("no metric %s", name)
+	}
+	return sum
 }
 
 // An exchange is a request and the answer that the registry is to give.
@@ -138,7 +196,7 @@ type exchange struct {
 // do sends a request as it is written, whatever it is.
 func (w *watched) do(t testing.TB, method, path, body string, header ...string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequest(method, w.URL, strings.NewReader(body))
+	r, err := http.NewRequest(method, w.address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +205,7 @@ func (w *watched) do(t testing.TB, method, path, body string, header ...string) 
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
-	resp, err := w.Server.Client().Transport.RoundTrip(r)
+	resp, err := w.client.Transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
