@@ -20,10 +20,10 @@ type allowance struct {
 func allowances() []allowance {
 	outside := []string{"observer", "proxy"}
 	return []allowance{
-		// Distribution reads an OCI manifest, and reports that, before it sees that the
-		// client does not accept the type.
+		// Distribution reads a manifest, and reports that, before it sees that the client
+		// does not accept the type.
 		{"unacceptable", outside, func(x *exchange, d *difference) bool {
-			return x.route("manifests") && x.reads() && x.status == http.StatusNotFound &&
+			return x.route("manifests") && x.reads() && (x.status == http.StatusNotFound || x.status == http.StatusBadRequest) &&
 				d.dropMissing(func(o observation) bool {
 					return o.Action == "pull" && !strings.Contains(x.accept, o.Target.MediaType)
 				})

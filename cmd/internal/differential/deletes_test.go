@@ -52,6 +52,10 @@ func (s *script) deleteThings() {
 		s.play(r)
 	}
 	s.pushBlob(name, config)
+	s.pushManifest(name, second.digest.String(), second)
+	s.pushManifest(name, "list", list)
+	s.play(row{"pull of an image out of a list", request{method: "GET", target: "/v2/" + name + "/manifests/list", header: header("Accept", mediaTypeDockerManifest)}, 200, "pull pull:list", "list"})
+	s.play(row{"delete of the image", remove("manifests/" + second.digest.String()), 202, "delete", ""})
 	s.pushManifest(name, "again", first)
 	s.play(row{"delete of what was pushed again", remove("manifests/" + first.digest.String()), 202, "delete delete:again", ""})
 }

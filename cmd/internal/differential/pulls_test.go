@@ -57,6 +57,7 @@ func (s *script) pullManifests() {
 			{method + " no Accept, Docker manifest", request{method: method, target: at("docker")}, 200, "pull:docker", ""},
 			{method + " any Accept, Docker manifest", request{method: method, target: at("docker"), header: header("Accept", "*/*")}, 200, "pull:docker", ""},
 			{method + " list for a client that knows none", request{method: method, target: at("list"), header: header("Accept", mediaTypeDockerManifest)}, 200, "pull pull:list", "list"},
+			{method + " list for a client that knows nothing", request{method: method, target: at("list")}, 400, "pull pull:list", "unacceptable"},
 			{method + " list by digest for a client that knows none", request{method: method, target: at(dockerList.digest.String()), header: header("Accept", mediaTypeDockerManifest)}, 200, "pull", ""},
 			{method + " unknown tag", request{method: method, target: at("unknown"), header: all}, 404, "", ""},
 			{method + " unknown digest", request{method: method, target: at(emptyDigest), header: all}, 404, "", ""},
