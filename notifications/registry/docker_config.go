@@ -1,23 +1,21 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"sync"
 	"time"
 
 	orascredentials "oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// helperTimeout is how long a credential helper may take; it may have to ask a person.
-const helperTimeout = 30 * time.Second
-
 // DockerConfig finds credentials where "docker login" leaves them: in the auths of a
 // configuration file, or with the helpers that its credHelpers and credsStore name, which
-// are run as "docker-credential-NAME get" for at most 30 s. file is its name; "" is the
+// are run as "docker-credential-NAME get" for at most 30 s and read up to 64 KiB. file is its name; "" is the
 // user's own, $DOCKER_CONFIG/config.json or ~/.docker/config.json, which need not exist.
 // The file is read again when it has changed.
 //
@@ -38,19 +36,40 @@ type dockerConfig struct {
 	file     string
 	modified time.Time
 	size     int64
-	store    *orascredentials.DynamicStore
+	store    *dockerStore // nil until the file was read
+}
+
+// A dockerStore is what one state of the file says. Its auths are oras' to read, and
+// immutable here.
+type dockerStore struct {
+	auths       *orascredentials.FileStore
+	CredsStore  string            `json:"credsStore"`
+	CredHelpers map[string]string `json:"credHelpers"`
 }
 
 func (d *dockerConfig) credential(ctx context.Context, host string) (Credential, error) {
-	store, err := d.current()
+	store, file, err := d.current()
 	if err != nil {
-		return Credential{}, err
+		return Credential{}, fmt.Errorf("reading docker's configuration: %w", err)
 	}
-	bounded, cancel := context.WithTimeout(ctx, helperTimeout)
-	defer cancel()
-	found, err := store.Get(bounded, orascredentials.ServerAddressFromHostname(host))
+	address := orascredentials.ServerAddressFromHostname(host)
+	helper := store.CredHelpers[address]
+	if helper == "" {
+		helper = store.CredsStore
+	}
+	if helper != "" {
+		found, err := askHelper(ctx, helper, address)
+		if err != nil {
+			return Credential{}, fmt.Errorf("asking the credential helper %q, which %s names, for %s: %w", helper, file, host, err)
+		}
+		return found, nil
+	}
+	if store.auths == nil { // there is no file
+		return Credential{}, nil
+	}
+	found, err := store.auths.Get(ctx, address)
 	if err != nil {
-		return Credential{}, fmt.Errorf("reading %s for %s: %w", store.ConfigPath(), host, withoutContent(bounded, err))
+		return Credential{}, fmt.Errorf("reading %s for %s: %w", file, host, withoutContent(err))
 	}
 	return Credential{
 		Username:     found.Username,
@@ -61,49 +80,52 @@ func (d *dockerConfig) credential(ctx context.Context, host string) (Credential,
 }
 
 // current returns the configuration, read again if the file is another.
-func (d *dockerConfig) current() (*orascredentials.DynamicStore, error) {
+func (d *dockerConfig) current() (*dockerStore, string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.file == "" {
-		store, err := orascredentials.NewStoreFromDocker(orascredentials.StoreOptions{})
+		own, err := orascredentials.NewStoreFromDocker(orascredentials.StoreOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("reading docker's configuration: %w", withoutContent(context.Background(), err))
+			return nil, "", withoutContent(err)
 		}
-		d.file = store.ConfigPath()
+		d.file = own.ConfigPath()
 	}
 	info, err := os.Stat(d.file)
 	switch {
-	case err != nil && (d.needed || !errors.Is(err, os.ErrNotExist)):
-		return nil, fmt.Errorf("reading docker's configuration: %w", err)
-	case err != nil: // there is none, which is known, too
-		d.modified, d.size = time.Time{}, 0
+	case err != nil && !d.needed && errors.Is(err, os.ErrNotExist):
+		d.store = nil
+		return &dockerStore{}, d.file, nil
+	case err != nil:
+		return nil, "", err
 	case d.store != nil && info.ModTime().Equal(d.modified) && info.Size() == d.size:
-		return d.store, nil
-	default:
-		d.modified, d.size = info.ModTime(), info.Size()
+		return d.store, d.file, nil
 	}
-	store, err := orascredentials.NewStore(d.file, orascredentials.StoreOptions{})
+	store, err := readDockerStore(d.file)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", d.file, withoutContent(context.Background(), err))
+		return nil, "", fmt.Errorf("%s: %w", d.file, withoutContent(err))
 	}
-	d.store = store
-	return store, nil
+	d.store, d.modified, d.size = store, info.ModTime(), info.Size()
+	return store, d.file, nil
+}
+
+func readDockerStore(file string) (*dockerStore, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	store := &dockerStore{}
+	if err := json.Unmarshal(text, store); err != nil && len(bytes.TrimSpace(text)) > 0 {
+		return nil, err
+	}
+	store.auths, err = orascredentials.NewFileStore(file)
+	return store, err
 }
 
 // withoutContent keeps of an error what cannot quote a secret: a decoder shows what it
-// could not decode, a helper prints what it likes.
-func withoutContent(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if missing := (*exec.Error)(nil); errors.As(err, &missing) {
-		return missing
-	}
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return fmt.Errorf("the credential helper: %s", exit.ProcessState)
-	}
+// could not decode.
+func withoutContent(err error) error {
 	if path := (*os.PathError)(nil); errors.As(err, &path) {
 		return path
 	}
-	return errors.New("it is not what docker writes, or its credential helper refused")
+	return errors.New("it is not what docker writes")
 }

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -105,6 +106,7 @@ func TestDockerConfigChanges(t *testing.T) {
 func TestDockerConfigKeepsSecrets(t *testing.T) {
 	helper(t, "chatty", `echo "the password is swordfish"; exit 1`)
 	helper(t, "garbled", `echo "swordfish"`)
+	helper(t, "endless", `while echo swordfish; do :; done`)
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"no JSON":      `{"auths": swordfish`,
@@ -113,6 +115,8 @@ func TestDockerConfigKeepsSecrets(t *testing.T) {
 		"not encoded":  `{"auths":{"r.example":{"auth":"swordfish!"}}}`,
 		"chatty":       `{"credHelpers":{"r.example":"chatty"}}`,
 		"garbled":      `{"credHelpers":{"r.example":"garbled"}}`,
+		"endless":      `{"credHelpers":{"r.example":"endless"}}`,
+		"path":         `{"credHelpers":{"r.example":"../x"}}`,
 		"missing":      `{"credHelpers":{"r.example":"missing"}}`,
 	} {
 		file := write(t, filepath.Join(dir, name), text, 0o600)
@@ -150,5 +154,18 @@ func TestDockerConfigOpensARegistry(t *testing.T) {
 		if b, err := os.ReadFile(runs); err != nil || string(b) != "run\n" {
 			t.Errorf("%s: the helper's runs: %q, %v", auth, b, err)
 		}
+	}
+}
+
+// A helper that hangs holds nobody up for longer than the context, even if it has left a
+// child that keeps its output open.
+func TestHelpersThatHang(t *testing.T) {
+	helper(t, "hanging", "sleep 5\n")
+	file := write(t, filepath.Join(t.TempDir(), "config.json"), `{"credHelpers":{"r.example":"hanging"}}`, 0o600)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if _, err := registry.DockerConfig(file)(ctx, "r.example"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 4*time.Second {
+		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }
