@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/regcast/regcast/cmd/internal/proxy"
 	"github.com/regcast/regcast/notifications"
@@ -136,7 +137,16 @@ func TestAChangeOutlivesItsClient(t *testing.T) {
 					}
 				})
 			}})
-			r := start(t, registry.URL(), nil)
+			gone := make(chan struct{}) // when the proxy's server has seen the client go
+			r := newRig(t, registry.URL(), nil)
+			r.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if hold.Load() {
+					context.AfterFunc(req.Context(), func() { close(gone) })
+				}
+				r.proxy.ServeHTTP(w, req)
+			})
+			r.server.Start()
+			r.host = r.server.Listener.Addr().String()
 			c := client(t)
 			base := "http://" + r.host
 			upload(t, c, base, "other", []byte(blob))
@@ -162,10 +172,11 @@ func TestAChangeOutlivesItsClient(t *testing.T) {
 			fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %d\r\n\r\n%s", test.method, target, r.host, header, len(test.body), test.body)
 			ctx := <-arrived
 			conn.Close()
+			<-gone
 			select {
 			case <-ctx.Done():
 				t.Error("the registry sees the client go")
-			default:
+			case <-time.After(50 * time.Millisecond):
 			}
 			close(release)
 			eventually(t, "an event", func() bool { return len(r.events.Events()) > before })

@@ -216,6 +216,19 @@ func TestIdle(t *testing.T) {
 			t.Errorf("counted %v errors of the registry, which has done nothing wrong", n)
 		}
 	})
+	t.Run("a client that stops sending what nobody wants", func(t *testing.T) {
+		r := start(t, closed(t), impatient)
+		c := dial(t, r.host)
+		fmt.Fprintf(c, "PATCH /v2/team%2Fapp/blobs/uploads/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nshort")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("got %s", resp.Status)
+		}
+	})
 	t.Run("a client that stops taking", func(t *testing.T) {
 		done := make(chan error, 1)
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

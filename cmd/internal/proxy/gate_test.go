@@ -66,6 +66,8 @@ func TestHostileRequests(t *testing.T) {
 			[]string{"400 " + refused("UNAUTHORIZED", "more than one Authorization header")}},
 		{"an identity for the connection alone", plain("GET /v2/", "Authorization: Basic eDp5\r\nConnection: Authorization\r\n"),
 			[]string{`200 GET /v2/ host=x length=0 te=[] auth=[] body="" trailer=map[]`}},
+		{"a pull by nobody", plain("GET /v2/a/manifests/v1", "Authorization: Basic eDp5\r\nConnection: close, authorization\r\n"),
+			[]string{`200 GET /v2/a/manifests/v1 host=x length=0 te=[] auth=[] body="" trailer=map[]`}},
 		{"an upgrade", plain("GET /v2/", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
 			[]string{`200 GET /v2/ host=x length=0 te=[] auth=[] body="" trailer=map[]`}},
 		{"another host in the target", plain("GET http://evil.example/v2/?x", ""),
@@ -110,9 +112,12 @@ func TestHostileRequests(t *testing.T) {
 		if e.Repository != "a" && e.Repository != "a/b" {
 			t.Errorf("an event of %q", e.Repository)
 		}
-		if e.Action != "pull" {
-			t.Errorf("an event of a %s", e.Action)
+		if e.Action != "pull" || e.Actor != "" {
+			t.Errorf("an event of a %s by %q", e.Action, e.Actor)
 		}
+	}
+	if len(r.events.Events()) == 0 {
+		t.Error("nothing is observed")
 	}
 }
 
@@ -236,5 +241,24 @@ func TestAddressesInAnswers(t *testing.T) {
 				t.Errorf("counted %v uploads that went elsewhere", n)
 			}
 		})
+	}
+}
+
+// A proxy before us that changes Host is no reason to give its clients that name.
+func TestAddressesBehindAnotherProxy(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil // which nobody may guess, either
+		w.Header().Set("Location", "http://"+r.Host+"/v2/team/app/blobs/uploads/1")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, "<html>")
+	}))
+	defer upstream.Close()
+	r := start(t, upstream.URL, func(o *proxy.Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	resp, _ := do(t, client(t), "POST", r.url+"/v2/team/app/blobs/uploads/", nil, "X-Forwarded-Host", "reg.example", "X-Forwarded-Proto", "https")
+	if got := resp.Header.Get("Location"); got != "https://reg.example/v2/team/app/blobs/uploads/1" {
+		t.Errorf("Location is %s", got)
+	}
+	if got, ok := resp.Header["Content-Type"]; ok {
+		t.Errorf("Content-Type is %q", got)
 	}
 }
