@@ -1,0 +1,104 @@
+package mirror
+
+import (
+	"errors"
+	"io"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/registry"
+)
+
+// blobs copies blobs in their order, each of them once.
+func (j *job) blobs(all []v1.Descriptor) error {
+	j.total.Add(int64(len(all)))
+	for _, desc := range all {
+		if desc.Digest.Validate() != nil || desc.Size < 0 {
+			return errManifest
+		}
+		if !j.done[desc.Digest] {
+			outcome, err := j.blob(desc)
+			if err != nil {
+				return err
+			}
+			j.m.meter.blob(outcome)
+			j.m.places.note(desc.Digest, j.repository)
+			j.done[desc.Digest] = true
+			j.touch()
+		}
+		j.settled.Add(1)
+	}
+	return nil
+}
+
+// blob makes sure that the target's repository has a blob, and tells how.
+func (j *job) blob(desc v1.Descriptor) (blobOutcome, error) {
+	target := &j.m.target
+	_, err := target.client.StatBlob(j.ctx, j.repository, desc.Digest)
+	if err == nil {
+		return blobSkipped, nil
+	}
+	if !errors.Is(err, registry.ErrNotFound) {
+		return "", target.failed(err)
+	}
+	j.touch()
+	var upload *registry.Upload
+	if from := j.m.places.find(desc.Digest); from != "" && from != j.repository {
+		if upload, err = target.client.MountBlob(j.ctx, j.repository, desc.Digest, from); err == nil && upload == nil {
+			return blobMounted, nil
+		}
+	} else {
+		upload, err = target.client.StartUpload(j.ctx, j.repository)
+	}
+	if err != nil {
+		return "", target.failed(err)
+	}
+	j.touch()
+	return blobCopied, j.stream(desc, upload)
+}
+
+// stream lets a blob flow from the source into an upload.
+func (j *job) stream(desc v1.Descriptor, upload *registry.Upload) error {
+	body, err := j.m.source.client.OpenBlob(j.ctx, j.repository, desc)
+	if err != nil {
+		return j.m.source.failed(err)
+	}
+	defer body.Close()
+	r := &flow{job: j, body: body, left: desc.Size}
+	j.m.meter.inflight(desc.Size)
+	defer func() { j.m.meter.inflight(-r.left) }()
+	err = upload.Put(j.ctx, desc, r)
+	if r.err != nil {
+		return j.m.source.failed(r.err)
+	}
+	return j.m.target.failed(err)
+}
+
+// A flow is the body of a blob as it passes. It holds back the last bytes of one that is
+// not what its digest says, so that no target can take it for complete.
+type flow struct {
+	job  *job
+	body io.Reader
+	left int64 // bytes that have not passed
+	err  error // why the source could not be read
+}
+
+func (f *flow) Read(p []byte) (int, error) {
+	n, err := f.body.Read(p)
+	if n > 0 && int64(n) == f.left {
+		var none [1]byte
+		if _, end := f.body.Read(none[:]); end != io.EOF {
+			n, err = 0, end
+		}
+	}
+	if n > 0 {
+		f.left -= int64(n)
+		f.job.moved.Add(int64(n))
+		f.job.m.meter.passed(int64(n))
+		f.job.touch()
+	}
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}

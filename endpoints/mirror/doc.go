@@ -1,0 +1,48 @@
+// Package mirror is an endpoint whose delivery is a copy: what was pushed to one registry,
+// the source, is put into another, the target.
+//
+// # How it is composed
+//
+// [NewEndpoint] returns an [endpoints.Endpoint], so policy, states, order within a
+// repository, dead letters and replay are those of every endpoint. Its attempts are made
+// with two clients of package registry, over transports of endpoints, which connect to no
+// address that is refused there. [Metrics] count what was copied. Several targets are
+// several endpoints.
+//
+// # What it promises
+//
+// Both registries come from the options alone. Of an event it takes the repository, the
+// tag, the digest and what was done; no address in it is asked, and no credential goes there.
+//
+// A push by tag is copied with everything that the manifest refers to: configuration and
+// layers first, the manifests of an index and the one of a subject, as far as the source
+// has them, then the manifest itself, byte for byte. What the target has is not sent again,
+// what it has in another repository of this mirror is mounted, and the rest streams from
+// one registry to the other in constant memory, verified on the way. Layers that are not
+// for distribution stay where they are. Pushes by digest alone, signatures and other
+// referrers among them, are copied if Options.ByDigest says so.
+//
+// A tag is put last, and only if it still names the event's digest at the source. If not,
+// the event is superseded: there is a later one, or will be. It is settled and counted, so
+// that no retry and no replay moves a tag backwards. A manifest that the source does not
+// have any more is superseded, too: there is nothing left to copy, and no later attempt
+// would find more. A source that answers 404 in a way that registries do not is
+// misdirected, and nothing is settled.
+//
+// A delete is carried out if Options.PropagateDeletes says so and the source still lacks,
+// or lacks again, what was deleted; a tag is untagged, a manifest deleted by its digest. Blobs
+// and whole repositories are left to the target: the protocol has no call for the latter,
+// and collecting the former is a registry's own business.
+//
+// With Options.Platforms an index is still the source's, byte for byte, since another one
+// would have another digest: the manifests left out are missing in the target. Registries
+// that insist on all of them reject it, and the event becomes a dead letter that says so.
+//
+// # Whose fault
+//
+// What a registry answers means what it means from a webhook (see endpoints.ClassOf), with
+// the side named in the error: credentials, addresses and limits of either hold the
+// endpoint; what only concerns one artifact makes its event a dead letter.
+//
+// Nothing here starts a goroutine. Who made the endpoint shuts it down.
+package mirror

@@ -1,0 +1,153 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcast/regcast/endpoints"
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/sinks"
+)
+
+// DefaultTimeout is Options.Endpoint.Timeout if that is 0.
+const DefaultTimeout = 5 * time.Minute
+
+// Options say what is copied from where to where. Source and Target are needed; the zero
+// value of all else is a default. NewEndpoint copies them.
+type Options struct {
+	Source, Target Registry
+
+	// TokenHosts are hosts of token servers, with or without a port, that may be at
+	// internal addresses although they are not a registry's own host.
+	TokenHosts []string
+
+	// Platforms are those manifests of an index that are copied, as "os/architecture" or
+	// "os/architecture/variant"; all if there are none. Manifests for no platform are
+	// copied in any case, attestations with what they attest.
+	Platforms []string
+
+	ByDigest         bool // manifests that are pushed by digest alone are copied, too
+	PropagateDeletes bool // what is deleted at the source is deleted at the target
+
+	// Endpoint is what it has in common with others. Of what is for requests, ProxyURL,
+	// AllowCIDRs, DenyCIDRs and Version apply, to both registries. Timeout is how long a
+	// copy may go without progress: without a byte of a blob or an answer; 0: DefaultTimeout.
+	// Batch.MaxEvents is at most 1: an attempt is one event's.
+	Endpoint endpoints.Options
+
+	Metrics *Metrics // nil: nothing is measured
+}
+
+// A Registry is one side of a mirror.
+type Registry struct {
+	// URL is the registry's base, http or https. A path in it is put before the names of
+	// repositories: at "https://registry.example/mirror" team/app is mirror/team/app.
+	URL         string
+	Credentials registry.Credentials // nil: nobody's
+	TLS         endpoints.TLSOptions
+}
+
+// Wants tells whether there is anything to copy or to delete for an event.
+func (o *Options) Wants(e *notifications.Event) bool {
+	switch e.Action {
+	case notifications.ActionPush:
+		return e.Tag != "" || o.ByDigest && e.Kind().Has(notifications.KindManifest)
+	case notifications.ActionDelete:
+		return o.PropagateDeletes && (e.Tag != "" || e.Kind().Has(notifications.KindManifest))
+	}
+	return false
+}
+
+// A matcher selects what the mirror has a use for and the operator wants.
+type matcher struct {
+	opts  *Options
+	inner sinks.Matcher // nil: everything
+}
+
+func (m matcher) Match(e *notifications.Event) bool {
+	return m.opts.Wants(e) && (m.inner == nil || m.inner.Match(e))
+}
+
+// MayMatch is for events whose media type is not known yet: see [sinks.MayMatch].
+func (m matcher) MayMatch(e *notifications.Event) bool {
+	return m.opts.Wants(e) && sinks.MayMatch(m.inner, e)
+}
+
+// NewEndpoint returns an endpoint of that name, which must be [endpoints.ValidName], that
+// copies. Nothing is connected yet. Errors: all that is wrong with the arguments, joined,
+// each an [*endpoints.OptionError].
+func NewEndpoint(name string, opts *Options) (*endpoints.Endpoint, error) {
+	o := *opts
+	o.Platforms, o.TokenHosts = slices.Clone(o.Platforms), slices.Clone(o.TokenHosts)
+	e := &o.Endpoint
+	e.Match = matcher{&o, opts.Endpoint.Match}
+	if e.Timeout == 0 {
+		e.Timeout = DefaultTimeout
+	}
+	var wrong []error
+	add := func(option string, err error) {
+		wrong = append(wrong, &endpoints.OptionError{Option: option, Err: err})
+	}
+	if e.Batch.MaxEvents > 1 {
+		add("batch.max_events", fmt.Errorf("%d is more than 1, and a copy is of one event", e.Batch.MaxEvents))
+	}
+	m := &mirror{opts: &o, meter: o.Metrics.meter(name), log: logger(e.Logger, name), jobs: make(map[*job]struct{})}
+	m.seed = maphash.MakeSeed()
+	for i := range m.turns {
+		m.turns[i] = make(chan struct{}, 1)
+	}
+	var err error
+	if m.platforms, err = parsePlatforms(o.Platforms); err != nil {
+		add("platforms", err)
+	}
+	sides := []error{m.source.open("source", &o.Source, &o), m.target.open("target", &o.Target, &o)}
+	if errors.Join(sides...) == nil && sameRegistry(o.Source.URL, o.Target.URL) {
+		add("target", errors.New("it is the registry of source: what is copied would be copied again"))
+	}
+	endpoint, err := endpoints.NewSenderEndpoint(name, m.target.shown, m, e)
+	for _, err := range append(sides, err) {
+		wrong = append(wrong, members(err)...)
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	return endpoint, nil
+}
+
+// sameRegistry tells whether two URLs name one registry, which has one place on a host.
+func sameRegistry(a, b string) bool {
+	hostOf := func(raw string) string {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return raw
+		}
+		port := u.Port()
+		switch {
+		case port != "":
+		case u.Scheme == "https":
+			port = "443"
+		default:
+			port = "80"
+		}
+		return strings.ToLower(net.JoinHostPort(u.Hostname(), port))
+	}
+	return hostOf(a) == hostOf(b)
+}
+
+// members are those of a joined error, or the error alone.
+func members(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}

@@ -1,0 +1,230 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/registry"
+)
+
+// Bounds of one copy.
+const (
+	maxDepth     = 8    // of indexes in indexes, and subjects of subjects
+	maxManifests = 1000 // of indexes, all together
+)
+
+// An eventError says that the event, or what it is about, cannot be copied: not now and
+// not later.
+type eventError struct{ error }
+
+func (e eventError) Unwrap() error { return e.error }
+
+var errManifest = eventError{errors.New("the manifest is not JSON of the known kinds")}
+
+// push copies what was pushed.
+func (j *job) push(e *notifications.Event) error {
+	dgst := e.Digest
+	if dgst != "" && dgst.Validate() != nil {
+		return eventError{fmt.Errorf("the event's digest %.80q is none", dgst)}
+	}
+	if e.Tag == "" {
+		if dgst == "" {
+			return eventError{errors.New("the event has neither a tag nor a digest")}
+		}
+		return j.root(dgst, "")
+	}
+	current, found, err := j.m.source.find(j.ctx, j.repository, e.Tag)
+	if err != nil {
+		return err
+	}
+	j.touch()
+	if dgst == "" && found { // some registries name the tag alone
+		dgst = current.Digest
+	}
+	switch {
+	case found && current.Digest == dgst:
+		return j.root(dgst, e.Tag)
+	case j.m.opts.ByDigest && dgst != "":
+		if err := j.root(dgst, ""); err != nil {
+			return err
+		}
+	}
+	return j.m.overtaken(found)
+}
+
+// overtaken says why an event is superseded whose tag, if it is found at all, names
+// something else.
+func (m *mirror) overtaken(found bool) error {
+	if found {
+		return &supersededError{reasonMoved}
+	}
+	return &supersededError{reasonGone}
+}
+
+// root copies a manifest and, if it is named by one, its tag.
+func (j *job) root(dgst digest.Digest, tag string) error {
+	if tag != "" {
+		there, err := j.has(tag)
+		if err != nil {
+			return err
+		}
+		if there.Digest == dgst {
+			if !isIndex(there.MediaType) {
+				j.m.meter.manifest(manifestSkipped)
+				return nil
+			}
+			tag = "" // it is there; its manifests may be missing
+		}
+	}
+	desc, body, err := j.m.source.client.Manifest(j.ctx, j.repository, dgst.String(), nil)
+	if isAbsent(err) {
+		return &supersededError{reasonGone}
+	}
+	if err != nil {
+		return j.m.source.failed(err)
+	}
+	j.touch()
+	if err := j.copy(desc, body, tag, 0); err != nil {
+		return j.recheck(dgst, err)
+	}
+	return nil
+}
+
+// recheck tells whether err, by which a copy ended, comes from the manifest having been
+// deleted at the source meanwhile.
+func (j *job) recheck(dgst digest.Digest, err error) error {
+	at, ok := errors.AsType[*sideError](err)
+	if !ok || at.side != &j.m.source || !errors.Is(err, registry.ErrNotFound) {
+		return err
+	}
+	if _, found, ferr := j.m.source.find(j.ctx, j.repository, dgst.String()); ferr == nil && !found {
+		return &supersededError{reasonGone}
+	}
+	return err
+}
+
+// has returns what the target has under a tag or digest, the zero value if nothing.
+func (j *job) has(ref string) (v1.Descriptor, error) {
+	desc, err := j.m.target.client.Resolve(j.ctx, j.repository, ref)
+	if errors.Is(err, registry.ErrNotFound) {
+		desc, err = v1.Descriptor{}, nil
+	}
+	if err != nil {
+		return v1.Descriptor{}, j.m.target.failed(err)
+	}
+	j.touch()
+	return desc, nil
+}
+
+// copy copies what a manifest refers to, then the manifest: under tag, if that is given
+// and still right, else under its digest.
+func (j *job) copy(desc v1.Descriptor, body []byte, tag string, depth int) error {
+	if j.manifests++; j.manifests > maxManifests || depth > maxDepth {
+		return eventError{fmt.Errorf("it has more than %d manifests, or %d levels of them", maxManifests, maxDepth)}
+	}
+	c, err := parse(body)
+	if err != nil {
+		return err
+	}
+	there, err := j.has(desc.Digest.String())
+	if err != nil {
+		return err
+	}
+	known := there.Digest == desc.Digest
+	if !known {
+		if err := j.blobs(c.blobs()); err != nil {
+			return err
+		}
+	}
+	left := len(c.Manifests)
+	children := chosen(c.Manifests, j.m.platforms)
+	left -= len(children)
+	if c.Subject != nil && !known {
+		children = append(children, *c.Subject)
+	}
+	for _, child := range children {
+		if err := j.child(child, depth+1); err != nil {
+			return err
+		}
+	}
+	switch {
+	case tag != "":
+		err = j.tag(tag, desc, body)
+	case known:
+		j.m.meter.manifest(manifestSkipped)
+	default:
+		err = j.put(desc.Digest.String(), desc, body)
+	}
+	if err != nil && left > 0 && refusesMissing(err) {
+		err = eventError{fmt.Errorf("the target does not take an index without the %d manifests that platforms leaves out: %w", left, err)}
+	}
+	return err
+}
+
+// child copies a manifest that another one refers to, if the source has it: not all
+// indexes and subjects are complete.
+func (j *job) child(desc v1.Descriptor, depth int) error {
+	if j.done[desc.Digest] {
+		return nil
+	}
+	j.done[desc.Digest] = true
+	if err := desc.Digest.Validate(); err != nil {
+		return errManifest
+	}
+	if !isIndex(desc.MediaType) { // whose manifests may be missing although it is there
+		there, err := j.has(desc.Digest.String())
+		if err != nil {
+			return err
+		}
+		if there.Digest == desc.Digest {
+			j.m.meter.manifest(manifestSkipped)
+			return nil
+		}
+	}
+	found, body, err := j.m.source.client.Manifest(j.ctx, j.repository, desc.Digest.String(), nil)
+	if isAbsent(err) {
+		return nil
+	}
+	if err != nil {
+		return j.m.source.failed(err)
+	}
+	j.touch()
+	if found.MediaType == "" {
+		found.MediaType = desc.MediaType
+	}
+	return j.copy(found, body, "", depth)
+}
+
+// tag puts a manifest under a tag that still names it at the source.
+func (j *job) tag(tag string, desc v1.Descriptor, body []byte) error {
+	if j.m.opts.ByDigest {
+		if err := j.put(desc.Digest.String(), desc, body); err != nil {
+			return err
+		}
+	}
+	return j.m.inTurn(j.ctx, j.repository, func() error {
+		current, found, err := j.m.source.find(j.ctx, j.repository, tag)
+		if err != nil {
+			return err
+		}
+		j.touch()
+		if current.Digest != desc.Digest {
+			return j.m.overtaken(found)
+		}
+		return j.put(tag, desc, body)
+	})
+}
+
+// put puts a manifest.
+func (j *job) put(ref string, desc v1.Descriptor, body []byte) error {
+	if _, err := j.m.target.client.PutManifest(j.ctx, j.repository, ref, desc.MediaType, body); err != nil {
+		return j.m.target.failed(err)
+	}
+	j.touch()
+	j.m.meter.manifest(manifestCopied)
+	return nil
+}
