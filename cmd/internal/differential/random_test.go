@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	randomTime = flag.Duration("random", 8*time.Second, "how long to send random operations to each rig")
+	randomTime = flag.Duration("random", 6*time.Second, "how long to send random operations to each rig")
 	randomSeed = flag.Uint64("seed", 1, "of the random operations; 0: another one each time")
 	replay     = flag.String("replay", "", "a script that TestRandomOperations printed, to run instead of random ones")
 )

@@ -71,8 +71,15 @@ func newRig(tb testing.TB, s scene) *rig {
 	tb.Cleanup(webhook.Close)
 	number := rigs.Add(1)
 	source := notifications.SourceRecord{Addr: "differential", InstanceID: fmt.Sprint(number)}
+	var tokens registrytest.TokenOptions
+	var front *httptest.Server
+	if s.proxied {
+		front = httptest.NewUnstartedServer(nil)
+		// Where clients reach the registry: some ask for no token elsewhere.
+		tokens.Realm = "http://" + front.Listener.Addr().String() + registrytest.TokenPath
+	}
 	registry := registrytest.Start(tb, &registrytest.Options{
-		Auth:  s.auth,
+		Auth: s.auth, Tokens: tokens,
 		Users: map[string]string{"bob": "bob's"},
 		Wrap:  func(app http.Handler) http.Handler { return r.observe(app, source) },
 		Configure: func(c *configuration.Configuration) {
@@ -89,7 +96,7 @@ func newRig(tb testing.TB, s scene) *rig {
 	})
 	r.registry, r.base = registry.URL(), registry.URL()
 	if s.proxied {
-		r.base = r.standBefore(registry.URL(), source)
+		r.standBefore(registry.URL(), front, source)
 	}
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 4}
 	tb.Cleanup(transport.CloseIdleConnections)
@@ -129,8 +136,8 @@ func (r *rig) adapt(c *configuration.Configuration, name string) {
 	c.Middleware["repository"] = []configuration.Middleware{{Name: name}}
 }
 
-// standBefore puts a proxy before the registry and returns its URL.
-func (r *rig) standBefore(upstream string, source notifications.SourceRecord) string {
+// standBefore puts a proxy on server before the registry.
+func (r *rig) standBefore(upstream string, server *httptest.Server, source notifications.SourceRecord) {
 	u, err := url.Parse(upstream)
 	if err != nil {
 		r.tb.Fatal(err)
@@ -144,12 +151,13 @@ func (r *rig) standBefore(upstream string, source notifications.SourceRecord) st
 	}
 	r.shutdown(p.Shutdown)
 	r.proxy = newGate(p)
-	server := httptest.NewServer(r.proxy)
+	server.Config.Handler = r.proxy
+	server.Start()
+	r.base = server.URL
 	r.tb.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return server.URL
 }
 
 func (r *rig) report(name string) *collector {

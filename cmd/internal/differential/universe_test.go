@@ -187,7 +187,7 @@ func (u *universe) reference(o operation) string {
 
 func (u *universe) pushImage(o operation) {
 	d := u.images[o.image()]
-	if o.how()&7 == 0 { // its children and blobs first, or it fails too often
+	if o.how()&3 == 0 { // its children and blobs first, or it fails too often
 		for i := range universeBlobs {
 			u.pushBlob(operation{0, o[1], byte(i), 0})
 		}
