@@ -219,7 +219,7 @@ func TestIdle(t *testing.T) {
 	t.Run("a client that stops sending what nobody wants", func(t *testing.T) {
 		r := start(t, closed(t), impatient)
 		c := dial(t, r.host)
-		fmt.Fprintf(c, "PATCH /v2/team%2Fapp/blobs/uploads/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nshort")
+		fmt.Fprintf(c, "PATCH /v2//team/app/blobs/uploads/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nshort")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatal(err)
