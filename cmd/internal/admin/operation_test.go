@@ -58,8 +58,9 @@ func TestWhatABackfillStoresIsNotLogged(t *testing.T) {
 	} {
 		d := ended()
 		w := ask(newHandler(d, tokens), request("POST", "/backfill", body))
-		if log := logOf(t, d); w.Code != 200 || len(log) != want || len(d.Calls()) != 1 {
-			t.Errorf("%s: %d, logged %+v, want %d operations", body, w.Code, log, want)
+		calls := d.Calls()
+		if log := logOf(t, d); w.Code != 200 || len(log) != want || len(calls) != 1 {
+			t.Errorf("%s: %d, asked %q, logged %+v, want %d operations", body, w.Code, calls, log, want)
 		}
 	}
 }
