@@ -74,11 +74,12 @@ func exchangeOf(ctx context.Context) *exchange {
 	return x
 }
 
-// end counts the exchange. For what the server still has to send, and what it reads of a
-// body that nobody wanted, it has Timeouts.Idle; then it sets deadlines of its own.
+// end counts the exchange. To read what is left of a body that nobody wanted, and then to
+// send what is left of the answer, the server has Timeouts.Idle each; after that it sets
+// deadlines of its own.
 func (x *exchange) end() {
 	x.slideRead()
-	x.slideWrite()
+	_ = x.control.SetWriteDeadline(time.Now().Add(2 * x.proxy.opts.Timeouts.Idle))
 	x.mu.Lock()
 	x.ended = true
 	x.mu.Unlock()
