@@ -4,8 +4,9 @@
 //
 // It imports the standard library alone, so that it compiles in seconds on a machine
 // that has nothing but Go. Tools that it needs are pinned in tools.go, apart from
-// go.mod, because go.mod binds everybody who embeds us. Components of the system that
-// tests need are in components.go. The rules that no off-the-shelf linter knows are in
+// go.mod, because go.mod binds everybody who embeds us; so are the clients that tests
+// need, in clients.go, and the newest distribution, in newest.go. Components of the system
+// that tests need are in components.go. The rules that no off-the-shelf linter knows are in
 // architecture.go (who may import whom), house.go, state.go and sleep.go (how we write).
 package main
 
@@ -133,11 +134,13 @@ func runTest(ctx context.Context, d *dev, _ []string) error {
 		}
 		return nil
 	})
+	d.step("clients", func() error { return d.provideClients(ctx) })
 	d.lint(ctx, race)
 	d.step("tests", func() error {
 		// vet has run already. One package's tests may take ten minutes at most.
 		return d.goTest(ctx, append(race, "-vet=off", "-timeout=10m", "./..."))
 	})
+	d.step("tests, newest", func() error { return d.testNewest(ctx, race) })
 	return d.finish(ctx)
 }
 
