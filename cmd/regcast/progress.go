@@ -71,6 +71,16 @@ func (p *progress) add(n int) {
 	}
 }
 
+// describe says anew what it is that is done.
+func (p *progress) describe(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.what = what
+	if p.bar != nil {
+		p.bar.Describe(what)
+	}
+}
+
 // finish takes the bar away.
 func (p *progress) finish() {
 	if p.bar != nil {
