@@ -67,13 +67,13 @@ type heldCredential struct {
 // credential asks for the credential of a host, but not for each request: it may be a
 // program's to answer.
 func (t *Transport) credential(ctx context.Context, host string) (Credential, error) {
-	t.mu.Lock()
-	held, found := t.credentials[host]
-	t.mu.Unlock()
-	if found && time.Now().Before(held.until) {
-		return held.Credential, nil
+	if held, found := t.knownCredential(host); found {
+		return held, nil
 	}
 	return t.asked.do(ctx, host, func(ctx context.Context) (Credential, error) {
+		if held, found := t.knownCredential(host); found { // another's, since we looked
+			return held, nil
+		}
 		c, err := t.opts.Credentials(ctx, host)
 		if err != nil {
 			return Credential{}, fmt.Errorf("finding the credential for %s: %w", host, err)
@@ -86,6 +86,13 @@ func (t *Transport) credential(ctx context.Context, host string) (Credential, er
 		t.credentials[host] = heldCredential{c, time.Now().Add(t.opts.CredentialAge)}
 		return c, nil
 	})
+}
+
+func (t *Transport) knownCredential(host string) (Credential, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	held, found := t.credentials[host]
+	return held.Credential, found && time.Now().Before(held.until)
 }
 
 // forgetCredential makes the next request ask again.

@@ -15,9 +15,9 @@ import (
 
 // DockerConfig finds credentials where "docker login" leaves them: in the auths of a
 // configuration file, or with the helpers that its credHelpers and credsStore name, which
-// are run as "docker-credential-NAME get" for at most 30 s and read up to 64 KiB. file is its name; "" is the
-// user's own, $DOCKER_CONFIG/config.json or ~/.docker/config.json, which need not exist.
-// The file is read again when it has changed.
+// are run as "docker-credential-NAME get" for at most 30 s and read up to 64 KiB. file is
+// its name; "" is the user's own, $DOCKER_CONFIG/config.json or ~/.docker/config.json,
+// which need not exist. The file is read again when it has changed.
 //
 // A helper is a program that the configuration names: whoever may write the file may run
 // programs as us.

@@ -8,7 +8,8 @@ import (
 
 // flights lets those who ask for the same thing at the same time share one answer. The
 // first to ask does the work, in its own goroutine and under its own context; when that
-// context ends, the next takes over. The zero value is ready.
+// context ends, the next takes over. Who asks after an answer has landed asks anew: work
+// looks first whether the answer was kept. The zero value is ready.
 type flights[T any] struct {
 	mu     sync.Mutex
 	flying map[string]*flight[T]

@@ -37,6 +37,9 @@ func (t *Transport) token(req *http.Request, c *challenge, credential Credential
 		return grant{key: key, token: held}, nil
 	}
 	fetched, err := t.fetches.do(req.Context(), key.with(need), func(ctx context.Context) (token, error) {
+		if held, found := t.tokens.get(key, need, time.Now()); found { // another's, since we looked
+			return held, nil
+		}
 		return t.fetch(ctx, req.URL, realm, key, credential, need)
 	})
 	if err != nil {

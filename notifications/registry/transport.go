@@ -253,15 +253,22 @@ func basic(username, password string) string {
 // challenge returns how a registry wants its clients to authenticate, nil if it does not.
 func (t *Transport) challenge(req *http.Request) (*challenge, error) {
 	origin := originOf(req.URL)
-	t.mu.Lock()
-	known, found := t.challenges[origin]
-	t.mu.Unlock()
-	if found {
+	if known, found := t.knownChallenge(origin); found {
 		return known, nil
 	}
 	return t.probes.do(req.Context(), origin, func(ctx context.Context) (*challenge, error) {
+		if known, found := t.knownChallenge(origin); found { // another's, since we looked
+			return known, nil
+		}
 		return t.probe(ctx, req.URL)
 	})
+}
+
+func (t *Transport) knownChallenge(origin string) (*challenge, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known, found := t.challenges[origin]
+	return known, found
 }
 
 // probe asks a registry for its base end point, without credentials.
