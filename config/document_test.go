@@ -69,6 +69,13 @@ url = "console:"
 name = "archive"
 url = "file:archive/events.jsonl"
 filter = { actions = ["push", "delete", "mount"] }
+[[endpoint]]
+name = "copy"
+kind = "mirror"
+source = "https://registry.internal:5000"
+target = "https://registry.other/prefix"
+source_auth_file = "secrets/registry.json"
+target_auth_file = "secrets/other.json"
 `), exampleFile)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,12 @@ const (
 	FormatDistributionV1 = "distribution-v1" // as distribution v2.8 spells it
 )
 
+// The kinds of endpoint.
+const (
+	KindWebhook = "webhook" // events are sent, or printed, or written to a file
+	KindMirror  = "mirror"  // what they are about is copied to another registry
+)
+
 // What order an endpoint's events are kept in.
 const (
 	OrderRepository = "repository" // within each repository
@@ -35,8 +41,12 @@ const (
 type Endpoint struct {
 	// Name is the endpoint's identity: its place among the events hangs on it.
 	Name string `toml:"name"`
+	// Kind is KindWebhook or KindMirror. A mirror has the keys of Mirror; of a webhook's it
+	// has none that say what a request is like.
+	Kind string `toml:"kind"`
 	// URL is where events are posted (http or https), "console:" for a line per event on
-	// stdout, or "file:PATH" for JSON lines in a file. Exactly one of URL and URLFile is set.
+	// stdout, or "file:PATH" for JSON lines in a file. Exactly one of URL and URLFile is set,
+	// but for a mirror.
 	URL string `toml:"url"`
 	// URLFile is a file that holds the URL, for when its path is a secret.
 	URLFile string `toml:"url_file,secret"`
@@ -46,7 +56,8 @@ type Endpoint struct {
 	Start Start `toml:"start"`
 	// Required events are never evicted; intake answers 503 instead.
 	Required bool `toml:"required"`
-	// Timeout bounds one request, from dialling to the end of the answer.
+	// Timeout bounds one request, from dialling to the end of the answer; of a mirror, how
+	// long a copy may go without progress: 5 min if it is not given.
 	Timeout time.Duration `toml:"timeout"`
 	// Authorization is the whole value of the Authorization header.
 	Authorization Secret `toml:"authorization"`
@@ -89,6 +100,29 @@ type Endpoint struct {
 	DropOn []int `toml:"drop_on"`
 	// Disabled keeps the endpoint's place but sends nothing.
 	Disabled bool `toml:"disabled"`
+
+	// Source is the registry that is copied from: http or https, a host, and perhaps a path
+	// that is put before the names of repositories.
+	Source string `toml:"source"`
+	// Target is the registry that is copied to, in the same form.
+	Target string `toml:"target"`
+	// SourceAuthFile holds the credential for Source as Docker's configuration does.
+	SourceAuthFile string `toml:"source_auth_file,secret"`
+	// TargetAuthFile holds the one for Target.
+	TargetAuthFile string `toml:"target_auth_file,secret"`
+	// SourceTLS says how Source's certificate is checked.
+	SourceTLS ClientTLS `toml:"source_tls"`
+	// TargetTLS says how Target's certificate is checked.
+	TargetTLS ClientTLS `toml:"target_tls"`
+	// TokenHosts are hosts of token servers that may have internal addresses.
+	TokenHosts []string `toml:"token_hosts"`
+	// Platforms are those that are copied of an index, such as "linux/amd64"; all if there
+	// are none.
+	Platforms []string `toml:"platforms"`
+	// ByDigest copies what is pushed by digest alone, too.
+	ByDigest bool `toml:"by_digest"`
+	// PropagateDeletes deletes at Target what was deleted at Source.
+	PropagateDeletes bool `toml:"propagate_deletes"`
 }
 
 // Batch bounds what goes into one request.
@@ -145,6 +179,7 @@ type Rules struct {
 
 func defaultEndpoint() Endpoint {
 	return Endpoint{
+		Kind:        KindWebhook,
 		Format:      FormatDistribution,
 		Timeout:     15 * time.Second,
 		Ordering:    OrderRepository,

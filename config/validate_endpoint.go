@@ -27,16 +27,16 @@ func (d *decoder) endpoints(list []Endpoint) {
 // endpoint checks the form of an endpoint; what statuses, headers, globs and certificates
 // have to be like, those know who use them.
 func (d *decoder) endpoint(at string, e *Endpoint) {
-	d.target(at, e)
-	d.format(join(at, "format"), e.Format)
-	d.require(join(at, "timeout"), e.Timeout >= time.Millisecond && e.Timeout <= 10*time.Minute, "must be from 1ms to 10m")
+	d.oneOf(join(at, "kind"), e.Kind, KindWebhook, KindMirror)
+	if e.Kind == KindMirror {
+		d.mirror(at, e)
+	} else {
+		d.webhook(at, e)
+	}
 	d.oneOf(join(at, "ordering"), e.Ordering, OrderRepository, OrderEndpoint, OrderNone)
 	d.require(join(at, "concurrency"), e.Concurrency >= 1 && e.Concurrency <= 1024, "must be from 1 to 1024")
 	d.require(join(at, "max_block"), e.MaxBlock >= time.Millisecond, "must be at least 1ms")
 	d.oneOf(join(at, "on_block"), e.OnBlock, OnBlockPark, OnBlockHold, OnBlockDeadLetter)
-	d.secret(at, "authorization", e.Authorization, e.AuthorizationFile)
-	d.require(join(at, "authorization"), !strings.ContainsFunc(e.Authorization.Reveal(), unicode.IsControl), "has a line end or another control character in it")
-	d.headerFields(join(at, "headers"), e)
 
 	batch, retry := join(at, "batch"), join(at, "retry")
 	d.require(join(batch, "max_events"), e.Batch.MaxEvents >= 1 && e.Batch.MaxEvents <= 10000, "must be from 1 to 10000")
@@ -48,13 +48,26 @@ func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.require(join(retry, "max_age"), e.Retry.MaxAge >= time.Millisecond, "must be at least 1ms")
 	d.require(join(retry, "retry_after_max"), e.Retry.RetryAfterMax >= time.Second && e.Retry.RetryAfterMax <= maxRetry, "must be from 1s to 24h")
 
-	d.signing(join(at, "signing"), &e.Signing)
-	d.pair(join(at, "tls"), e.TLS.CertFile, e.TLS.KeyFile)
 	if proxy := e.ProxyURL.Reveal(); proxy != "" {
 		if err := checkURL(proxy, "http", "https", "socks5"); err != nil {
 			d.report(join(at, "proxy_url"), "%s", err)
 		}
 	}
+}
+
+// webhook checks what says where events go, and how.
+func (d *decoder) webhook(at string, e *Endpoint) {
+	for _, key := range mirrorKeys() {
+		d.require(join(at, key), !d.given[join(at, key)], `is for an endpoint of kind = "mirror"`)
+	}
+	d.target(at, e)
+	d.format(join(at, "format"), e.Format)
+	d.require(join(at, "timeout"), e.Timeout >= time.Millisecond && e.Timeout <= 10*time.Minute, "must be from 1ms to 10m")
+	d.secret(at, "authorization", e.Authorization, e.AuthorizationFile)
+	d.require(join(at, "authorization"), !strings.ContainsFunc(e.Authorization.Reveal(), unicode.IsControl), "has a line end or another control character in it")
+	d.headerFields(join(at, "headers"), e)
+	d.signing(join(at, "signing"), &e.Signing)
+	d.pair(join(at, "tls"), e.TLS.CertFile, e.TLS.KeyFile)
 }
 
 // target checks where events go, and makes a file's path one that can be opened.

@@ -34,6 +34,10 @@ func (e *Endpoint) warnings(at string, warn func(path, message string)) {
 	if e.Batch.Linger > 0 && e.Batch.MaxEvents == 1 {
 		warn(join(join(at, "batch"), "linger"), "has no effect while max_events is 1")
 	}
+	if e.Kind == KindMirror {
+		e.mirrorWarnings(at, wantsDeletes, warn)
+		return
+	}
 	if e.TLS.InsecureSkipVerify {
 		warn(join(join(at, "tls"), "insecure_skip_verify"), "anybody between here and the endpoint can read and change events; use ca_file")
 	}
@@ -43,6 +47,23 @@ func (e *Endpoint) warnings(at string, warn func(path, message string)) {
 	}
 	if builtin := e.URL == "console:" || strings.HasPrefix(e.URL, "file:"); builtin && (secret || len(e.Headers) > 0 || len(e.Signing.SecretFiles) > 0) {
 		warn(join(at, "url"), "is not a webhook: authorization, headers and signing have no effect")
+	}
+}
+
+func (e *Endpoint) mirrorWarnings(at string, wantsDeletes bool, warn func(path, message string)) {
+	for _, side := range []struct {
+		name, url, authFile string
+		tls                 ClientTLS
+	}{{"source", e.Source, e.SourceAuthFile, e.SourceTLS}, {"target", e.Target, e.TargetAuthFile, e.TargetTLS}} {
+		if side.tls.InsecureSkipVerify {
+			warn(join(join(at, side.name+"_tls"), "insecure_skip_verify"), "anybody between here and the registry can read the credential; use ca_file")
+		}
+		if side.authFile != "" && inClear(side.url) {
+			warn(join(at, side.name), "sends the credential of "+side.name+"_auth_file without TLS")
+		}
+	}
+	if e.PropagateDeletes && !wantsDeletes {
+		warn(join(at, "propagate_deletes"), "has no effect: filter.actions leaves deletes out")
 	}
 }
 
