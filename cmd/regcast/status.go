@@ -111,6 +111,7 @@ func printEndpoint(w io.Writer, e *admin.Endpoint, asJSON bool) error {
 	t.field("parked", e.Parked)
 	t.field("oldest pending", span(e.OldestPendingSeconds))
 	t.field("in flight", e.InFlight)
+	t.field("progress", e.Progress)
 	t.row("delivered", e.Delivered)
 	t.row("filtered", e.Filtered)
 	t.row("dead", e.Dead)

@@ -12,7 +12,7 @@ import (
 type Endpoint struct {
 	Name   string    `json:"name"`
 	URL    string    `json:"url"`    // scheme, host and path; scheme and host alone if it came from a file; "" once removed
-	Format string    `json:"format"` // of its requests; "" once removed
+	Format string    `json:"format"` // of its requests, "mirror" for one that makes none; "" once removed
 	State  string    `json:"state"`  // one of endpoints.StateNames
 	Cause  string    `json:"cause,omitempty"`
 	Since  time.Time `json:"since,omitzero"` // of the state
@@ -20,7 +20,8 @@ type Endpoint struct {
 	Pending              uint64  `json:"pending"` // parked ones included
 	Parked               uint64  `json:"parked"`  // of these, put aside until later
 	OldestPendingSeconds float64 `json:"oldest_pending_seconds"`
-	InFlight             int     `json:"in_flight"` // requests
+	InFlight             int     `json:"in_flight"`          // requests
+	Progress             string  `json:"progress,omitempty"` // what a mirror is copying, in a line
 
 	Delivered uint64 `json:"delivered"`
 	Filtered  uint64 `json:"filtered"`

@@ -29,6 +29,7 @@ import (
 	"github.com/regcast/regcast/cmd/internal/replay"
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
+	"github.com/regcast/regcast/endpoints/mirror"
 	"github.com/regcast/regcast/notifications/intake"
 	"github.com/regcast/regcast/sinks"
 )
@@ -47,6 +48,7 @@ type App struct {
 	logger   *slog.Logger
 	registry *prometheus.Registry
 	metrics  *endpoints.Metrics
+	mirrored *mirror.Metrics
 	reloaded prometheus.Gauge // regcast_config_last_reload_successful
 
 	engine    sinks.Engine
@@ -90,7 +92,7 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 		a.logger = slog.New(slog.DiscardHandler)
 	}
 	a.registerProcessMetrics()
-	a.metrics = endpoints.NewMetrics(a.registry)
+	a.metrics, a.mirrored = endpoints.NewMetrics(a.registry), mirror.NewMetrics(a.registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Shutdown(context.WithoutCancel(ctx)))
@@ -103,7 +105,7 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 	a.metrics.Observe(a.engine)
 	a.news = &records.News{Door: a.engine}
 	a.deliveries = delivery.Start(&delivery.Options{
-		Engine: a.engine, Metrics: a.metrics, Logger: a.logger, Build: a.newEndpoint,
+		Engine: a.engine, Metrics: series{a.metrics, a.mirrored}, Logger: a.logger, Build: a.newEndpoint,
 		Removed: func(ctx context.Context, name string) error { return a.replays.EndpointRemoved(ctx, name) },
 	})
 	a.replays = replay.NewRunner(a.archive(), a.deliveries, a.logger)

@@ -45,10 +45,10 @@ func Check(cfg *config.Config) config.Problems {
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
 		path := fmt.Sprintf("endpoint[%d]", i)
-		opts, url, err := endpointOptions(c)
+		opts, err := endpointOptions(c)
 		if err == nil {
 			var ep *endpoints.Endpoint
-			if ep, err = endpoints.NewEndpoint(c.Name, url, opts); err == nil {
+			if ep, err = buildEndpoint(c, opts, nil); err == nil {
 				err = ep.Shutdown(context.Background())
 			}
 		}

@@ -12,7 +12,7 @@ import (
 
 // newEndpoint builds what the configuration describes. It starts nothing.
 func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
-	opts, url, err := endpointOptions(c)
+	opts, err := endpointOptions(c)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
 	if a.history != nil {
 		opts.OnAttempt = func(r sinks.AttemptRecord) { a.history.RecordAttempts(r) }
 	}
-	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
+	ep, err := buildEndpoint(c, opts, a.mirrored)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
 	}
@@ -34,12 +34,12 @@ func (a *App) newEndpoint(c *config.Endpoint) (*endpoints.Endpoint, error) {
 }
 
 // endpointOptions translates the configuration of an endpoint.
-func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, err error) {
+func endpointOptions(c *config.Endpoint) (*endpoints.Options, error) {
 	match, err := sinks.NewMatcher(rules(c.Filter), rules(c.Ignore))
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	opts = &endpoints.Options{
+	opts := &endpoints.Options{
 		Format:        c.Format,
 		Timeout:       c.Timeout,
 		Authorization: secretOf(c.Authorization, c.AuthorizationFile),
@@ -53,11 +53,8 @@ func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, e
 		MaxBlock:   c.MaxBlock,
 		OnBlock:    endpoints.BlockRule(c.OnBlock),
 		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs,
-		Match: match,
-		TLS: endpoints.TLSOptions{
-			CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
-			InsecureSkipVerify: c.TLS.InsecureSkipVerify,
-		},
+		Match:     match,
+		TLS:       clientTLS(c.TLS),
 		Signing:   endpoints.SigningOptions{Scheme: c.Signing.Scheme, Header: c.Signing.Header},
 		ProxyURL:  c.ProxyURL.Reveal(),
 		SuccessOn: c.SuccessOn, RetryOn: c.RetryOn, DropOn: c.DropOn,
@@ -73,7 +70,7 @@ func endpointOptions(c *config.Endpoint) (opts *endpoints.Options, url string, e
 	if c.URLFile != "" {
 		opts.URL = endpoints.SecretFile(c.URLFile)
 	}
-	return opts, c.URL, nil
+	return opts, nil
 }
 
 func rules(r config.Rules) sinks.Rules {

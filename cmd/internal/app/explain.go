@@ -67,7 +67,7 @@ type explainer struct {
 }
 
 func newExplainer(c *config.Endpoint, version string) (explainer, error) {
-	opts, url, err := endpointOptions(c)
+	opts, err := endpointOptions(c)
 	if err != nil {
 		return explainer{}, err
 	}
@@ -76,12 +76,15 @@ func newExplainer(c *config.Endpoint, version string) (explainer, error) {
 	if err != nil {
 		return explainer{}, err
 	}
-	ep, err := endpoints.NewEndpoint(c.Name, url, opts)
+	ep, err := buildEndpoint(c, opts, nil)
 	return explainer{config: c, match: match, endpoint: ep}, err
 }
 
 func (x explainer) explain(e *notifications.Event) Explanation {
 	out := Explanation{Event: e, Endpoint: x.config.Name, URL: x.endpoint.URL(), FilteredBy: x.match.Explain(e)}
+	if out.FilteredBy == "" && !x.endpoint.Wants(e) {
+		out.FilteredBy = "kind" // a mirror has no use for it
+	}
 	if out.FilteredBy != "" {
 		return out
 	}

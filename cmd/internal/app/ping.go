@@ -36,12 +36,12 @@ func PingAlone(ctx context.Context, cfg *config.Config, version, name, sample st
 		if cfg.Endpoints[i].Name != name {
 			continue
 		}
-		opts, url, err := endpointOptions(&cfg.Endpoints[i])
+		opts, err := endpointOptions(&cfg.Endpoints[i])
 		if err != nil {
 			return admin.Pong{}, err
 		}
 		opts.Version = version
-		ep, err := endpoints.NewEndpoint(name, url, opts)
+		ep, err := buildEndpoint(&cfg.Endpoints[i], opts, nil)
 		if err != nil {
 			return admin.Pong{}, err
 		}

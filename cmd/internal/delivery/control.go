@@ -59,7 +59,8 @@ func fillWorking(e *admin.Endpoint, d *Delivery) {
 	config, ep := d.Current()
 	s := ep.Snapshot()
 	fillState(e, s.State())
-	e.URL, e.Format, e.InFlight = ep.URL(), config.Format, ep.InFlight()
+	e.URL, e.Format, e.InFlight = ep.URL(), cmp.Or(config.Format, config.Kind), ep.InFlight()
+	e.Progress = ep.Progress()
 	e.Retried, e.LastError, e.LastSuccess = s.Retried, s.LastError, s.LastSuccess
 }
 

@@ -19,8 +19,9 @@ var ErrRemoved = errors.New("the endpoint was removed from the configuration")
 
 // Options are what a Set needs.
 type Options struct {
-	Engine  sinks.Engine
-	Metrics *endpoints.Metrics
+	Engine sinks.Engine
+	// Metrics are told of an endpoint whose series are to end.
+	Metrics interface{ Forget(name string) }
 	Logger  *slog.Logger
 	// Build makes an endpoint, and starts nothing. It has the endpoint tell Note and
 	// ReviveStorm of the set.
