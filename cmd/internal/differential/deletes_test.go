@@ -8,7 +8,7 @@ import (
 
 func versioned() specs.Versioned { return specs.Versioned{SchemaVersion: 2} }
 
-// deleteThings plays §1.5 of the reference.
+// deleteThings plays deletes of tags, manifests and blobs.
 func (s *script) deleteThings() {
 	s.tb.Helper()
 	const name = "deletes/here"
@@ -80,7 +80,7 @@ func (s *script) deleteColdThings() {
 	s.play(row{"cold delete", request{method: "DELETE", target: manifest + d.digest.String()}, 202, "delete delete:a delete:b", "cold tag"})
 }
 
-// hostileNames plays the names of §1.2 of the reference.
+// hostileNames plays names that look like routes, and paths that servers clean.
 func (s *script) hostileNames() {
 	s.tb.Helper()
 	config := []byte("{    }")
@@ -129,6 +129,7 @@ func (s *script) hostileNames() {
 	for _, target := range []string{"/v2/foo%2Fbar/manifests/t", "/v2/foo/bar%2fmanifests/t", "/v2/f%6fo/bar/manifests/t", "/v2/foo/bar/manifests/%74"} {
 		s.play(row{"escaped path", request{method: "GET", target: target, header: all}, 200, "pull:t", "escaped"})
 	}
+	s.play(row{"escaped delete", request{method: "DELETE", target: "/v2/foo/bar/manifests/%74"}, 202, "delete:t", "escaped"})
 }
 
 // otherRoutes plays what makes no event.
@@ -148,7 +149,7 @@ func (s *script) otherRoutes() {
 	}
 }
 
-// actors plays §1.8 of the reference.
+// actors plays who can ask.
 func (s *script) actors() {
 	s.tb.Helper()
 	const name = "actors/here"
