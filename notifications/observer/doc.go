@@ -8,6 +8,15 @@
 // sink does not take by then waits in a bounded queue. Nothing the Observer does changes
 // an answer, and it buffers no blob: only manifests are kept while they pass, up to 4 MiB.
 //
+// An event says what is known, no more. The digest is the registry's word,
+// Docker-Content-Digest, and without that what the client asked for or the hash of the
+// manifest that passed. A size comes, in this order, from the length that the answer
+// tells, from the bytes that passed, and from what was remembered of the same content in
+// the same repository; else it is 0. What was seen under one digest is never told of
+// another. A request that servers may read differently (an escaped path, a parameter given
+// twice) is passed on as it is, and makes an event only if the answer leaves no doubt;
+// a change that succeeds in doubt is counted in regcast_observer_unclassified_total.
+//
 // What it reports equals what CNCF distribution's own notifications report of the same
 // traffic, but for the rows where distribution counts what never happened; see [Parity].
 //

@@ -64,19 +64,18 @@ func (o *Observer) classify(r *http.Request) *exchange {
 }
 
 // route reads the path of r. The session is not "" if the registry has named this path as
-// that of an upload, whatever it looks like.
+// that of an upload, whatever it looks like and however it is escaped now.
 func (o *Observer) route(r *http.Request) (route Route, session string) {
 	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && r.URL.RawPath == "" {
 		route = ParseRoute(path)
 	}
 	switch route.Class {
 	case Upload, Unclassified:
-		path := r.URL.EscapedPath()
-		if repository, ok := o.sessions.find(path); ok {
+		if repository, ok := o.sessions.find(r.URL.Path); ok {
 			if route.Class == Unclassified {
 				route = Route{Class: Upload, Repository: repository}
 			}
-			session = path
+			session = r.URL.Path
 		}
 	}
 	return route, session

@@ -54,7 +54,8 @@ type Options struct {
 
 	// Actor names who made a request that was not answered 401 or 403; nil: the user of
 	// Basic credentials or the subject of a JSON web token, unverified as the registry has
-	// verified it.
+	// verified it. "" is nobody who is known: for an opaque token, and where the header
+	// Connection has a proxy remove the credentials.
 	Actor func(*http.Request) string
 
 	// KeepsTags says that the registry keeps a tag whose manifest was deleted by digest.
@@ -70,8 +71,9 @@ type Options struct {
 	// memory, of this Observer.
 	Descriptors cache.Provider
 
-	// Wait bounds how long the answer to a mutation is held back for its event to be
-	// written; 0 is DefaultWait.
+	// Wait bounds how long the answer to a mutation is held back for its events to be
+	// written, however many they are; 0 is DefaultWait, negative: not at all. Asking
+	// Descriptors, if those are remote, comes on top.
 	Wait time.Duration
 
 	// Waiting bounds the events that wait for a sink which does not take them, in number;
@@ -80,7 +82,7 @@ type Options struct {
 	Waiting int
 
 	// Refuse answers 503 to a mutation, before the registry sees it, while the sink does
-	// not take events.
+	// not take events. The start of an upload is refused too, its parts are not.
 	Refuse bool
 
 	// Accepting says why the sink would not take an event now, nil if it would; for

@@ -94,6 +94,9 @@ func TestBlobPushes(t *testing.T) {
 			{"PUT", "/artifacts-uploads/x/z" + query, rest, octet, 201, word, ""},
 			{"PUT", "/artifacts-uploads/x/z" + query, rest, octet, 201, word, ""}, // over
 		}, pushed},
+		{"at a location that the client escapes in another way", observer.Options{}, []exchange{
+			{"POST", start, "", nil, 202, location("/artifacts-uploads/x~y"), ""}, {"PUT", "/artifacts-uploads/x%7Ey" + query, blobContent, octet, 201, word, ""},
+		}, pushed},
 		{"at a location that is something else", observer.Options{}, []exchange{
 			{"POST", start, "", nil, 202, location("/v2/c/manifests/v1"), ""},
 			{"PUT", "/v2/c/manifests/v1" + query, image, []string{"Content-Type", ociManifest}, 201, nil, ""},

@@ -116,7 +116,7 @@ func (x *exchange) advance(n int64, whole bool) {
 	h := x.w.Header()
 	to := x.sessionPath(h.Get("Location"))
 	if to == "" {
-		to = cmp.Or(x.session, x.request.URL.EscapedPath())
+		to = cmp.Or(x.session, x.request.URL.Path)
 	}
 	x.observer.sessions.advance(x.session, to, x.route.Repository, n, whole, h.Get("Range"))
 }
@@ -157,7 +157,7 @@ func (x *exchange) sessionPath(location string) string {
 	path := strings.TrimPrefix(u.Path, x.observer.opts.Prefix)
 	switch ParseRoute(path).Class {
 	case Upload, Unclassified:
-		return u.EscapedPath()
+		return u.Path
 	}
 	return ""
 }

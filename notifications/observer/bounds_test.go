@@ -1,0 +1,97 @@
+package observer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func TestTagIndexForgetsTheOldest(t *testing.T) {
+	x := newTagIndex()
+	for i := range maxTags + 2 {
+		x.set(fmt.Sprintf("repo%d", i/2), fmt.Sprintf("v%d", i), aSHA256)
+	}
+	if tags := x.removeDigest("repo0", aSHA256); len(tags) != 0 {
+		t.Errorf("the oldest are %q", tags)
+	}
+	if got, want := fmt.Sprint(x.removeDigest("repo1", aSHA256)), "[v2 v3]"; got != want {
+		t.Errorf("tags %s, want %s", got, want)
+	}
+	x.removeAll("repo2")
+	if tags := x.removeDigest("repo2", aSHA256); len(tags) != 0 {
+		t.Errorf("of a repository that is gone: %q", tags)
+	}
+	n := 0
+	for _, tags := range x.repository {
+		n += len(tags)
+	}
+	if n != x.recent.Len() || n != maxTags-4 {
+		t.Errorf("%d recent tags, %d in repositories", x.recent.Len(), n)
+	}
+}
+
+func TestSessionsForgetTheOldest(t *testing.T) {
+	s := newSessions()
+	for i := range maxSessions + 1 {
+		s.open(fmt.Sprint(i), "a", "")
+	}
+	if _, ok := s.find("0"); ok {
+		t.Error("the oldest is still there")
+	}
+	if repository, ok := s.find("1"); !ok || repository != "a" {
+		t.Errorf("the second is %q, %v", repository, ok)
+	}
+}
+
+func TestTee(t *testing.T) {
+	b := newBuffers()
+	small := b.tee()
+	small.write([]byte("hello"))
+	large := b.tee()
+	whole := strings.Repeat("x", MaxManifest)
+	large.write([]byte(whole))
+	if string(small.kept()) != "hello" || string(large.kept()) != whole || b.used.Load() != int64(5+len(whole)) {
+		t.Fatalf("%d bytes are kept", b.used.Load())
+	}
+	large.write([]byte("y"))
+	large.write([]byte("z"))
+	if large.kept() != nil || large.digest() != digest.FromString(whole+"yz") || b.used.Load() != 5 {
+		t.Errorf("more than a manifest: %d bytes are kept, digest %s", b.used.Load(), large.digest())
+	}
+	var others []*tee
+	for range maxBuffered/MaxManifest - 1 {
+		other := b.tee()
+		other.write([]byte(whole))
+		others = append(others, other)
+	}
+	crowded := b.tee()
+	crowded.write([]byte(whole[:MaxManifest-5]))
+	crowded.write([]byte("12345")) // which is one small too much
+	if crowded.kept() != nil || crowded.digest() != digest.FromString(whole[:MaxManifest-5]+"12345") {
+		t.Errorf("with others: %d bytes are kept, digest %s", b.used.Load(), crowded.digest())
+	}
+	for _, other := range append(others, small, large, crowded) {
+		other.release()
+		other.release()
+	}
+	if n := b.used.Load(); n != 0 {
+		t.Errorf("%d bytes are kept by nobody", n)
+	}
+}
+
+func TestAcknowledged(t *testing.T) {
+	for _, tc := range []struct {
+		ranges string
+		n      int64
+		ok     bool
+	}{
+		{"0-21", 22, true}, {"bytes=0-21", 22, true}, {"0-0", 0, false}, {"", 0, false}, {"0-", 0, false}, {"5-21", 0, false},
+		{"0--1", 0, false}, {"0-99999999999999999999", 0, false}, {"0-x", 0, false},
+	} {
+		if n, ok := acknowledged(tc.ranges); n != tc.n || ok != tc.ok {
+			t.Errorf("%q: %d, %v", tc.ranges, n, ok)
+		}
+	}
+}
