@@ -256,17 +256,3 @@ func tagged(t testing.TB, c *registry.Client, repository, ref string) digest.Dig
 	}
 	return desc.Digest
 }
-
-func TestAnImageIsCopied(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.None, registrytest.Htpasswd, registrytest.Token} {
-		t.Run(string(auth), func(t *testing.T) {
-			r := newRig(t, &registrytest.Options{Auth: auth}, &registrytest.Options{Auth: auth}, nil)
-			desc := putImage(t, r.from, "team/app", "1.0", noise(1, 100_000), noise(2, 10))
-			r.deliver(t, push("team/app", "1.0", desc.Digest))
-			r.arrived(t, "team/app", "1.0")
-			r.metrics(t, "blobs_total copied 3", "manifests_total copied 1", "inflight_bytes 0")
-			r.deliver(t, push("team/app", "1.0", desc.Digest))
-			r.metrics(t, "blobs_total copied 3", "manifests_total copied 1", "manifests_total skipped 1")
-		})
-	}
-}
