@@ -7,18 +7,18 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// param returns the value of a key in a raw query; ok is false if it is not there. What
-// servers read differently, a key that is given twice or with a semicolon, has ok but no
-// value.
+// param returns the value of a key in a raw query; ok is false if it is not there. A key
+// that is given twice has ok and no value, as servers choose differently. Of a query with a
+// semicolon, which separates parameters for some of them, nothing is taken.
 func param(query, key string) (value string, ok bool) {
+	if strings.ContainsRune(query, ';') {
+		return "", false
+	}
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		k, v, _ := strings.Cut(pair, "=")
-		if strings.ContainsAny(k, "%+;") {
-			if strings.ContainsRune(k, ';') {
-				k, _, _ = strings.Cut(k, ";")
-			}
+		if strings.ContainsAny(k, "%+") {
 			if unescaped, err := url.QueryUnescape(k); err == nil {
 				k = unescaped
 			}
@@ -26,7 +26,7 @@ func param(query, key string) (value string, ok bool) {
 		if k != key {
 			continue
 		}
-		if ok || strings.ContainsRune(pair, ';') {
+		if ok {
 			return "", true
 		}
 		ok = true

@@ -260,6 +260,24 @@ func (w *answeredWriter) WriteHeader(status int) {
 	w.ResponseRecorder.WriteHeader(status)
 }
 
+// What has happened is recorded before the answer although its client has gone.
+func TestChangesOfClientsThatAreGone(t *testing.T) {
+	var rec notificationstest.Recorder
+	o := observer.New(status(202), sinkFunc(func(ctx context.Context, batch []*notifications.Event) error {
+		<-time.After(50 * time.Millisecond)
+		return rec.Write(ctx, batch)
+	}), notifications.SourceRecord{}, &observer.Options{Wait: time.Minute})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "DELETE", "/v2/a/manifests/v1", nil))
+	if rec.Len() != 1 {
+		t.Errorf("%d events", rec.Len())
+	}
+	if err := o.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A sink that does not answer holds a request back for Wait, however many events it makes.
 func TestWaitIsOfARequest(t *testing.T) {
 	blocked := make(chan struct{})

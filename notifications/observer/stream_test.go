@@ -152,6 +152,26 @@ func TestReadFromReachesTheServer(t *testing.T) {
 	}
 }
 
+// Of a blob of no announced length that was cut off, the size is not known.
+func TestCutOff(t *testing.T) {
+	var rec notificationstest.Recorder
+	o := observer.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, blobContent)
+	}), &rec, notifications.SourceRecord{}, nil)
+	o.ServeHTTP(cutOff{httptest.NewRecorder()}, httptest.NewRequest("GET", "/v2/a/b/blobs/"+blob.String(), nil))
+	o.ServeHTTP(cutOff{httptest.NewRecorder()}, httptest.NewRequest("GET", "/v2/a/b/manifests/"+manifest.String(), nil))
+	if err := o.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"pull GET a/b@blob 0", "pull GET a/b@image 0"}, briefs(t, rec.Events())); diff != "" {
+		t.Errorf("events, -want +got:\n%s", diff)
+	}
+}
+
+type cutOff struct{ *httptest.ResponseRecorder }
+
+func (w cutOff) Write(p []byte) (int, error) { return len(p) / 2, io.ErrShortWrite }
+
 // Where the server has nothing to gain from ReadFrom, the handler's own buffer is used.
 func TestNoReadFromWithoutTheServers(t *testing.T) {
 	var rec notificationstest.Recorder
