@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,4 +126,9 @@ func refuse(statuses map[string]int) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// byRepository sorts by repository alone: of those there is no order in delivery.
+func byRepository(list []admin.Found) {
+	slices.SortStableFunc(list, func(a, b admin.Found) int { return strings.Compare(a.Repository, b.Repository) })
 }
