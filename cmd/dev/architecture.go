@@ -39,7 +39,7 @@ func modules() map[string]permission {
 		"github.com/distribution/distribution/v3": {[]string{"notifications/distribution", "notifications/registry/registrytest", "cmd/dev/bench", "examples/..."}, "an adapter and an oracle, never a part of what we ship"},
 		"github.com/google/go-containerregistry":  {[]string{"examples/..."}, "a client to drive a registry with, in examples and tests"},
 		"oras.land/oras-go/v2":                    {[]string{"notifications/registry", "endpoints/mirror"}, "the calls of a registry client"},
-		"github.com/hashicorp/golang-lru/v2":      {[]string{"notifications/observer"}, "the observer remembers tags, uploads and manifests, the most recent"},
+		"github.com/hashicorp/golang-lru/v2":      {[]string{"notifications/observer", "cmd/internal/proxy/..."}, "what is remembered of a registry's traffic is the most recent"},
 		"github.com/hashicorp/golang-lru/arc/v2":  {[]string{"notifications/observer/cache"}, "the descriptor cache keeps what is used recently or often"},
 		"github.com/redis/go-redis/v9":            {[]string{"notifications/observer/cache/redis", "cmd/..."}, "who does not share a cache compiles no Redis client"},
 		"golang.org/x/crypto":                     {[]string{"notifications/registry/registrytest"}, "bcrypt, for a registry's htpasswd"},
