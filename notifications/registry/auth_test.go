@@ -545,3 +545,18 @@ func TestChallengesWithoutNeed(t *testing.T) {
 		t.Error("a password was sent that nobody wanted")
 	}
 }
+
+// A credential that a token server refuses is asked for again, as one that the registry
+// itself refuses is: the next request finds one that was healed meanwhile.
+func TestACredentialThatATokenServerRefusesIsAskedForAgain(t *testing.T) {
+	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
+	c := registry.Credential{Username: registrytest.Username, Password: "wrong"}
+	client := newClient(t, r, func(context.Context, string) (registry.Credential, error) { return c, nil }, nil)
+	if _, err := client.Resolve(t.Context(), "team/app", "1.0"); !errors.Is(err, registry.ErrUnauthorized) {
+		t.Fatalf("with a wrong password: %v", err)
+	}
+	c.Password = registrytest.Password
+	if _, err := client.Resolve(t.Context(), "team/app", "1.0"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("with the right one: %v", err)
+	}
+}

@@ -54,6 +54,9 @@ func (t *Transport) fetch(ctx context.Context, registry, realm *url.URL, key tok
 	defer cancel()
 	fetched, err := t.ask(bounded, registry, realm, key.service, credential, need.entries())
 	if err != nil {
+		if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrDenied) {
+			t.forgetCredential(registry.Host)
+		}
 		if ctx.Err() == nil && bounded.Err() != nil {
 			err = context.Cause(bounded)
 		}
