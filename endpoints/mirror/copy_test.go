@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distribution/distribution/v3/configuration"
+	distribution "github.com/distribution/distribution/v3/configuration"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -101,7 +101,7 @@ func TestAnIndexIsCopiedWithItsManifests(t *testing.T) {
 
 // Of the platforms that are left out nothing is copied, and the index is what it was.
 func TestChosenPlatforms(t *testing.T) {
-	sparse := &registrytest.Options{Configure: func(c *configuration.Configuration) {
+	sparse := &registrytest.Options{Configure: func(c *distribution.Configuration) {
 		c.Validation.Manifests.Indexes.Platforms = "none"
 		c.Validation.Enabled = true
 	}}
@@ -247,7 +247,7 @@ func TestSharedBlobsAreMounted(t *testing.T) {
 
 // Layers that are not for distribution are left where they are.
 func TestForeignLayers(t *testing.T) {
-	allow := func(c *configuration.Configuration) {
+	allow := func(c *distribution.Configuration) {
 		c.Validation.Manifests.URLs.Allow = []string{`^https://layers\.example/`}
 		c.Validation.Enabled = true
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -63,6 +64,11 @@ func newRig(t testing.TB, source, target *registrytest.Options, change func(*rig
 	return r
 }
 
+// mirrorOf is a registry as a side of a mirror.
+func mirrorOf(r *registrytest.Registry) mirror.Registry {
+	return mirror.Registry{URL: r.URL(), Credentials: knownTo(r)}
+}
+
 // knownTo is the credential that all registries of tests know.
 func knownTo(r *registrytest.Registry) registry.Credentials {
 	return registry.StaticCredential(r.URL(), registry.Credential{Username: registrytest.Username, Password: registrytest.Password})
@@ -113,34 +119,13 @@ func (r *rig) refused(t testing.TB, e *notifications.Event, class endpoints.Clas
 	return failed
 }
 
-// metrics compares counters with lines "name{labels} value", those not named being free.
+// metrics compares counters with lines "name label value".
 func (r *rig) metrics(t testing.TB, lines ...string) {
 	t.Helper()
-	got := map[string]string{}
-	families, err := r.gatherer.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			var labels []string
-			for _, l := range m.GetLabel() {
-				if l.GetName() != "endpoint" {
-					labels = append(labels, l.GetValue())
-				}
-			}
-			name := strings.TrimPrefix(f.GetName(), "regcast_mirror_")
-			got[name+" "+strings.Join(labels, " ")] = fmt.Sprint(m.GetCounter().GetValue() + m.GetGauge().GetValue())
-		}
-	}
 	for _, line := range lines {
 		i := strings.LastIndexByte(line, ' ')
-		key := line[:i]
-		if !strings.Contains(key, " ") {
-			key += " "
-		}
-		if got[key] != line[i+1:] {
-			t.Errorf("%s, want %s; all: %v", got[key], line, got)
+		if got := fmt.Sprint(r.counter(t, line[:i])); got != line[i+1:] {
+			t.Errorf("%s, want %s", got, line)
 		}
 	}
 }
@@ -197,12 +182,17 @@ func image(t testing.TB, c *registry.Client, repository string, layers ...[]byte
 	t.Helper()
 	m := v1.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest,
-		Config: putBlob(t, c, repository, v1.MediaTypeImageConfig, fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","layers":%d}`, len(layers))),
+		Config: putBlob(t, c, repository, v1.MediaTypeImageConfig, configuration(len(layers))),
 	}
 	for _, layer := range layers {
 		m.Layers = append(m.Layers, putBlob(t, c, repository, v1.MediaTypeImageLayerGzip, layer))
 	}
 	return m
+}
+
+// configuration is that of every image with so many layers.
+func configuration(layers int) []byte {
+	return fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","layers":%d}`, layers)
 }
 
 // putImage stores an image under ref, "" for its digest.
@@ -255,4 +245,42 @@ func tagged(t testing.TB, c *registry.Client, repository, ref string) digest.Dig
 		t.Fatal(err)
 	}
 	return desc.Digest
+}
+
+// counter reads a metric by its name and labels.
+func (r *rig) counter(t testing.TB, key string) float64 {
+	t.Helper()
+	name, label, _ := strings.Cut(key, " ")
+	families, err := r.gatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			wanted := label == ""
+			for _, l := range m.GetLabel() {
+				wanted = wanted || l.GetName() != "endpoint" && l.GetValue() == label
+			}
+			if f.GetName() == "regcast_mirror_"+name && wanted {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// eventually waits for something to become true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		case <-tick.C:
+		}
+	}
 }
