@@ -5,7 +5,7 @@
 //
 // A request goes through a gate, which refuses what servers read differently and takes
 // away what is meant for the connection alone; an observer, which sees exactly what goes
-// out; and the forwarding itself. The server before it bounds headers and idle connections,
+// out; a cache, if there is one; and the forwarding itself. The server before it bounds headers and idle connections,
 // and has neither a ReadTimeout nor a WriteTimeout, as a layer may take hours: the Proxy
 // itself cuts off what stands still.
 //

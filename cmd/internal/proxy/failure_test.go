@@ -384,3 +384,16 @@ func (z *zeros) Read(p []byte) (int, error) {
 	z.n -= n
 	return int(n), nil
 }
+
+// Several proxies count side by side.
+func TestTwoProxiesInOneProcess(t *testing.T) {
+	first := start(t, closed(t), nil)
+	second := start(t, closed(t), func(o *proxy.Options) { o.Name, o.Registerer = "other", first.metrics })
+	do(t, client(t), "GET", second.url+"/v2/", nil)
+	if n := first.metric(t, "regcast_proxy_requests_total", "other", "5xx"); n != 1 {
+		t.Errorf("counted %v requests of the second", n)
+	}
+	if n := first.metric(t, "regcast_proxy_requests_total", "main", "5xx"); n != 0 {
+		t.Errorf("counted %v requests of the first", n)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/regcast/regcast/cmd/internal/proxy/cache"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/observer"
 )
@@ -44,6 +45,11 @@ type Options struct {
 	// UpstreamNames are other hosts, perhaps with a port, by which the registry calls
 	// itself in the addresses it gives out.
 	UpstreamNames []string
+
+	// Cache is where answers are kept; nil: none are. Of CacheOptions the TTL and who
+	// shares answers count. The store is the caller's.
+	Cache        cache.Store
+	CacheOptions cache.Options
 
 	TLS      UpstreamTLS
 	HTTP2    bool // with a registry that speaks it, over TLS
@@ -93,6 +99,14 @@ func vendorRoutes() map[string]func(*http.Request) (observer.Deletion, bool) {
 		"gitlab": observer.GitLabRoutes,
 		"harbor": observer.HarborRoutes,
 	}
+}
+
+// vendors are the routes of those named, all of which are known.
+func vendors(names []string) (routes []func(*http.Request) (observer.Deletion, bool)) {
+	for _, name := range names {
+		routes = append(routes, vendorRoutes()[name])
+	}
+	return routes
 }
 
 // withDefaults returns a copy in which everything is set. Errors: what makes the options

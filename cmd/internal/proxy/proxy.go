@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/regcast/regcast/cmd/internal/proxy/cache"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/observer"
 )
@@ -20,6 +21,7 @@ type Proxy struct {
 	metrics  *metrics
 	faults   *faults
 	observer *observer.Observer
+	cache    *cache.Cache // nil for none
 	forward  *forwarder
 
 	cut    context.Context // ends when Shutdown does not wait any longer
@@ -49,8 +51,32 @@ func New(dst notifications.Sink, opts *Options) (*Proxy, error) {
 	p.metrics = newMetrics(o.Registerer, o.Name)
 	p.faults = &faults{log: o.Logger, metrics: p.metrics}
 	p.forward = newForwarder(p, transport)
-	p.observer = observer.New(p.forward, dst, o.Source, p.observerOptions())
+	next := http.Handler(p.forward)
+	if o.Cache != nil {
+		p.cache = cache.New(p.forward, o.Cache, p.cacheOptions())
+		next = p.cache
+	}
+	p.observer = observer.New(next, dst, o.Source, p.observerOptions())
 	return p, nil
+}
+
+func (p *Proxy) cacheOptions() *cache.Options {
+	o := p.opts.CacheOptions
+	o.Proxy, o.Registerer, o.Logger = p.opts.Name, p.opts.Registerer, p.opts.Logger
+	o.Extra = vendors(p.opts.Extra)
+	o.Address = func(r *http.Request) string {
+		c := p.clientOf(r)
+		return c.scheme + "://" + c.host + c.path
+	}
+	return &o
+}
+
+// Invalidate has a cache forget what it knows of a repository, since an event says that it
+// was changed in another way.
+func (p *Proxy) Invalidate(ctx context.Context, repository string) {
+	if p.cache != nil {
+		p.cache.Invalidate(ctx, repository)
+	}
 }
 
 func (p *Proxy) observerOptions() *observer.Options {
@@ -59,6 +85,7 @@ func (p *Proxy) observerOptions() *observer.Options {
 		IncludeReferences: p.opts.References,
 		TrustedProxies:    p.opts.TrustedProxies,
 		KeepsTags:         p.opts.KeepsTags,
+		Extra:             vendors(p.opts.Extra),
 		Wait:              p.opts.RecordWait,
 		Refuse:            p.opts.Refuse,
 		Accepting:         p.opts.Accepting,
@@ -67,9 +94,6 @@ func (p *Proxy) observerOptions() *observer.Options {
 	if p.opts.Registerer != nil {
 		// Several proxies have one observer each.
 		o.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"proxy": p.opts.Name}, p.opts.Registerer)
-	}
-	for _, vendor := range p.opts.Extra {
-		o.Extra = append(o.Extra, vendorRoutes()[vendor])
 	}
 	if p.opts.PublicURL != nil {
 		base, _ := notifications.ParseBaseURL(p.opts.PublicURL.String()) // withDefaults has tried it

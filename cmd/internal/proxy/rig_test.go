@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/regcast/regcast/cmd/internal/proxy"
@@ -24,6 +25,7 @@ import (
 
 // Distribution never ends its broadcasters.
 func TestMain(m *testing.M) {
+	redis.SetLogger(quietly{})
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run"))
 }
 

@@ -1,0 +1,203 @@
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/sinks"
+)
+
+// Options say what a [Cache] may do. The zero value, or nil, answers whoever shows the
+// same credentials.
+type Options struct {
+	Proxy string // the name of the proxy, for metrics
+
+	// TTL is how long an answer is good for; 0: a minute. That of the Store bounds it, too.
+	TTL time.Duration
+
+	// Anonymous has all share who show no credentials.
+	Anonymous bool
+	// Public are repositories that everybody may read: what one was answered, all are.
+	Public []sinks.Glob
+
+	// Address returns what addresses in the answer to a request begin with; nil: they
+	// depend on the Host header alone.
+	Address func(*http.Request) string
+
+	// Extra recognizes requests outside the distribution API that delete something, as in
+	// observer.Options.
+	Extra []func(*http.Request) (observer.Deletion, bool)
+
+	Registerer prometheus.Registerer // nil: no metrics
+	Logger     *slog.Logger          // nil: nothing is logged
+}
+
+// defaultTTL is that of [Options] that do not say.
+const defaultTTL = time.Minute
+
+// A Cache answers some requests itself and has a handler answer the others. It is safe for
+// concurrent use.
+type Cache struct {
+	next    http.Handler
+	store   *guarded
+	opts    *Options
+	flights flights
+	metrics *metrics
+}
+
+// New returns a Cache before next, with what is in store. opts may be nil.
+func New(next http.Handler, store Store, opts *Options) *Cache {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.TTL == 0 {
+		o.TTL = defaultTTL
+	}
+	if o.Address == nil {
+		o.Address = func(*http.Request) string { return "" }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := newMetrics(o.Registerer, o.Proxy)
+	return &Cache{next: next, store: newGuarded(store, o.TTL, m, o.Logger), opts: &o, metrics: m}
+}
+
+// ServeHTTP answers r.
+func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	route := observer.Route{}
+	if r.URL.RawPath == "" {
+		route = observer.ParseRoute(r.URL.Path)
+	}
+	if repository := c.changes(r, route); repository != "" {
+		c.change(w, r, repository)
+		return
+	}
+	q, ok := c.ask(r, route)
+	if !ok {
+		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: route.Class}, r)
+		return
+	}
+	c.answer(w, r, q)
+}
+
+// Invalidate forgets what is known of a repository, since it was changed in another way.
+func (c *Cache) Invalidate(ctx context.Context, repository string) {
+	c.store.bump(ctx, repository)
+}
+
+// changes returns the repository of which r may change something that is kept. A blob that
+// comes changes nothing: that it is not there is never kept.
+func (c *Cache) changes(r *http.Request, route observer.Route) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return ""
+	}
+	switch route.Class {
+	case observer.Manifest:
+		return route.Repository
+	case observer.Blob:
+		return route.Repository
+	case observer.Unclassified:
+		for _, recognize := range c.opts.Extra {
+			if d, ok := recognize(r); ok {
+				return d.Repository
+			}
+		}
+	}
+	return ""
+}
+
+// change has r answered and begins a generation before it and one before its answer. What
+// was asked for meanwhile may be older than the answer and is of the first.
+func (c *Cache) change(w http.ResponseWriter, r *http.Request, repository string) {
+	c.store.announce(r.Context(), repository)
+	b := &bumping{ResponseWriter: defaults{ResponseWriter: w}, ctx: r.Context(), store: c.store, repository: repository}
+	defer b.end()
+	c.next.ServeHTTP(b, r)
+}
+
+// answer answers q from the store or, if it does not know, from the registry.
+func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
+	in, value, trusted := c.store.get(r.Context(), q.route.Repository, q.keys)
+	if !trusted {
+		c.metrics.count(q.route.Class, resultBypass)
+		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: q.route.Class}, r)
+		return
+	}
+	if e, ok := c.usable(value); ok && !q.fresh {
+		c.metrics.count(q.route.Class, resultHit)
+		c.serve(w, r, e, "HIT")
+		return
+	}
+	if q.fresh {
+		c.metrics.count(q.route.Class, resultMiss)
+		c.fill(w, r, q, in, func(*entry) {})
+		return
+	}
+	f, first := c.flights.join(q.own() + string(in))
+	if first {
+		c.metrics.count(q.route.Class, resultMiss)
+		defer f.land(nil)
+		c.fill(w, r.WithContext(context.WithoutCancel(r.Context())), q, in, f.land) // others may wait for it
+		return
+	}
+	select {
+	case <-f.landed:
+	case <-r.Context().Done():
+	}
+	if e := f.entry(); e != nil {
+		c.metrics.count(q.route.Class, resultShared)
+		c.serve(w, r, e, "HIT")
+		return
+	}
+	c.metrics.count(q.route.Class, resultMiss) // of which the answer cannot be kept, or nobody waits for it
+	c.fill(w, r, q, in, func(*entry) {})
+}
+
+// usable returns the entry in value if it is still good.
+func (c *Cache) usable(value []byte) (*entry, bool) {
+	if value == nil {
+		return nil, false
+	}
+	e, ok := decode(value)
+	if !ok {
+		c.metrics.errors[operationDecode].Inc()
+		return nil, false
+	}
+	return e, time.Now().Before(e.until)
+}
+
+func (c *Cache) serve(w http.ResponseWriter, r *http.Request, e *entry, status string) {
+	w.Header().Set("X-Cache", status)
+	e.serve(w, r)
+}
+
+// fill has the registry answer q and keeps the answer, if it may, as one of generation in,
+// in which it was asked for. done hears of it before the client does, as that may be slow.
+func (c *Cache) fill(w http.ResponseWriter, r *http.Request, q *question, in Generation, done func(*entry)) {
+	capture := &capture{defaults: defaults{ResponseWriter: w, class: q.route.Class}, head: q.head}
+	defer capture.release()
+	c.next.ServeHTTP(capture, r)
+	e, why := capture.entry(q)
+	if e == nil {
+		if why != "" {
+			c.metrics.unkept[why].Inc()
+		}
+		done(nil)
+		return
+	}
+	e.stored = time.Now()
+	e.until = e.stored.Add(c.opts.TTL)
+	if !q.until.IsZero() && q.until.Before(e.until) {
+		e.until = q.until
+	}
+	c.store.set(r.Context(), q.route.Repository, q.own(), in, e.encode())
+	done(e)
+}

@@ -1,0 +1,242 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/regcast/regcast/notifications/observer"
+)
+
+// defaults fills in what every answer of a registry should have.
+type defaults struct {
+	http.ResponseWriter
+	class observer.Class
+	begun bool
+}
+
+// Unwrap is for http.ResponseController.
+func (d *defaults) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+func (d *defaults) WriteHeader(status int) {
+	if !d.begun && status >= 200 {
+		d.begun = true
+		d.fill(status)
+	}
+	d.ResponseWriter.WriteHeader(status)
+}
+
+func (d *defaults) fill(status int) {
+	h := d.Header()
+	if h["Docker-Distribution-Api-Version"] == nil {
+		h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	}
+	if status == http.StatusOK && d.class == observer.Tags && len(h["Content-Type"]) == 0 {
+		h.Set("Content-Type", "application/json")
+	}
+}
+
+func (d *defaults) Write(p []byte) (int, error) {
+	if !d.begun {
+		d.WriteHeader(http.StatusOK)
+	}
+	return d.ResponseWriter.Write(p)
+}
+
+// A bumping writer begins a generation before an answer begins.
+type bumping struct {
+	ResponseWriter defaults
+	ctx            context.Context
+	store          *guarded
+	repository     string
+	bumped         bool
+}
+
+func (b *bumping) Header() http.Header { return b.ResponseWriter.Header() }
+
+// Unwrap is for http.ResponseController.
+func (b *bumping) Unwrap() http.ResponseWriter { return b.ResponseWriter.ResponseWriter }
+
+func (b *bumping) WriteHeader(status int) {
+	if status >= 200 && !b.bumped {
+		b.bumped = true
+		if status >= 500 { // the registry may go on with it
+			b.store.suspect(b.ctx, b.repository)
+		} else {
+			b.store.bump(b.ctx, b.repository)
+		}
+	}
+	b.ResponseWriter.WriteHeader(status)
+}
+
+func (b *bumping) Write(p []byte) (int, error) {
+	if !b.bumped {
+		b.WriteHeader(http.StatusOK)
+	}
+	return b.ResponseWriter.Write(p)
+}
+
+// end is for a handler that ended without an answer.
+func (b *bumping) end() {
+	if !b.bumped {
+		b.store.suspect(b.ctx, b.repository)
+	}
+}
+
+// maxKept is the most of an answer that is kept, in bytes: as much as a registry must
+// take of a manifest.
+const maxKept = 4 << 20
+
+// A capture holds back an answer until it is whole, or larger than is kept.
+type capture struct {
+	defaults
+	head   bool // there is no body
+	status int
+	body   bytes.Buffer
+	passed bool // it is not held back, any more
+}
+
+func (c *capture) WriteHeader(status int) {
+	if status < 200 {
+		c.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if c.status != 0 {
+		return
+	}
+	c.status = status
+	length, _ := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64)
+	if status != http.StatusOK || length > maxKept && !c.head {
+		c.pass()
+	}
+}
+
+func (c *capture) Write(p []byte) (int, error) {
+	if c.status == 0 {
+		c.WriteHeader(http.StatusOK)
+	}
+	if !c.passed && c.body.Len()+len(p) > maxKept {
+		c.pass()
+	}
+	if c.passed {
+		return c.ResponseWriter.Write(p)
+	}
+	return c.body.Write(p)
+}
+
+// FlushError is for http.ResponseController: what is held back is not flushed.
+func (c *capture) FlushError() error {
+	if !c.passed {
+		return nil
+	}
+	return http.NewResponseController(c.ResponseWriter).Flush()
+}
+
+// pass sends what was held back.
+func (c *capture) pass() {
+	c.passed = true
+	c.Header().Set("X-Cache", "MISS") // whatever a cache behind us says
+	c.defaults.WriteHeader(c.status)
+	if c.body.Len() > 0 {
+		_, _ = c.ResponseWriter.Write(c.body.Bytes())
+		c.body = bytes.Buffer{}
+	}
+}
+
+// release sends what was held back, at the end.
+func (c *capture) release() {
+	if c.status != 0 && !c.passed {
+		c.pass()
+	}
+}
+
+// Why an answer with status 200 is not kept.
+type reason string
+
+const (
+	reasonSize       reason = "size"       // it is larger than is kept
+	reasonForbidden  reason = "forbidden"  // the registry says so, or sent it in a form of this client's
+	reasonUnverified reason = "unverified" // it has not the digest that it should have, or is cut off, or no list of tags
+)
+
+func reasons() []reason { return []reason{reasonSize, reasonForbidden, reasonUnverified} }
+
+// entry returns the answer to q as it is kept, or why it is not; both are empty for an
+// answer with another status.
+func (c *capture) entry(q *question) (*entry, reason) {
+	switch {
+	case c.status != http.StatusOK:
+		return nil, ""
+	case c.passed:
+		return nil, reasonSize
+	case !storable(c.Header()):
+		return nil, reasonForbidden
+	}
+	c.fill(c.status)
+	if q.route.Class == observer.Manifest && len(c.Header()["Content-Type"]) == 0 {
+		return nil, reasonUnverified // it has no meaning without
+	}
+	if !verified(q, c.Header(), c.body.Bytes()) {
+		return nil, reasonUnverified
+	}
+	e := &entry{header: make(http.Header), body: bytes.Clone(c.body.Bytes())}
+	for _, name := range kept() {
+		if v := c.Header()[name]; len(v) > 0 && len(v) <= 16 {
+			e.header[name] = v
+		}
+	}
+	if !q.head {
+		e.header["Content-Length"] = []string{strconv.Itoa(len(e.body))}
+	}
+	return e, ""
+}
+
+// storable tells whether the registry lets an answer be kept.
+func storable(h http.Header) bool {
+	for _, list := range h["Cache-Control"] {
+		for directive := range strings.SplitSeq(strings.ToLower(list), ",") {
+			name, _, _ := strings.Cut(strings.TrimSpace(directive), "=")
+			if name == "no-store" || name == "no-cache" || name == "private" {
+				return false
+			}
+		}
+	}
+	for _, list := range h["Vary"] {
+		for name := range strings.SplitSeq(strings.ToLower(list), ",") {
+			switch strings.TrimSpace(name) {
+			case "", "accept", "accept-encoding", "authorization", "origin", "cookie":
+			default:
+				return false
+			}
+		}
+	}
+	return len(h["Content-Encoding"]) == 0 && len(h["Trailer"]) == 0
+}
+
+// verified tells whether an answer is whole and has the digest that it should have.
+func verified(q *question, h http.Header, body []byte) bool {
+	length, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+	if err != nil && (q.head || len(h["Content-Length"]) > 0) || err == nil && !q.head && length != int64(len(body)) {
+		return false
+	}
+	if q.route.Class == observer.Tags {
+		var list struct{ Tags []string }
+		return q.head || json.Unmarshal(body, &list) == nil
+	}
+	want := q.route.Digest
+	if said := digest.Digest(h.Get("Docker-Content-Digest")); said != "" {
+		if want != "" && want != said {
+			return false
+		}
+		want = said
+	}
+	if want.Validate() != nil {
+		return false
+	}
+	return q.head || want.Algorithm().FromBytes(body) == want
+}

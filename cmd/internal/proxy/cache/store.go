@@ -1,0 +1,21 @@
+package cache
+
+import "context"
+
+// A Generation is a time in the life of a repository between two changes. No two are
+// equal, be it after a loss of all that a Store had.
+type Generation string
+
+// A Store keeps values by repository and key, and the repositories' generations. It is
+// safe for concurrent use, and returns soon after ctx ends. Any error says that nothing is
+// known.
+type Store interface {
+	// Get returns the repository's generation, and the value of the first of keys that has
+	// one which was set in that generation; nil if none has.
+	Get(ctx context.Context, repository string, keys ...string) (Generation, []byte, error)
+	// Set keeps value, for the TTL of the Store at most, in the generation in which it
+	// was asked for, which may be over. Nobody changes value afterwards.
+	Set(ctx context.Context, repository, key string, in Generation, value []byte) error
+	// Bump begins another generation.
+	Bump(ctx context.Context, repository string) error
+}

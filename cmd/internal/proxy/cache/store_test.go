@@ -1,0 +1,208 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/regcast/regcast/cmd/internal/proxy/cache"
+	"github.com/regcast/regcast/notifications/observer/cache/redis/redistest"
+)
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(quietly{})
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run"))
+}
+
+// quietly keeps go-redis from telling of every connection that it cannot make.
+type quietly struct{}
+
+func (quietly) Printf(context.Context, string, ...any) {}
+
+// onRedis returns stores on one Redis, of which each has a client of its own.
+func onRedis(t *testing.T, s *redistest.Server, ttl time.Duration) *cache.Redis {
+	t.Helper()
+	opts, err := redis.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(opts)
+	t.Cleanup(func() { client.Close() })
+	r, err := cache.NewRedis(client, &cache.RedisOptions{Space: "http://registry", TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestMemory(t *testing.T) { testStore(t, cache.NewMemory(time.Minute, 0)) }
+
+func TestRedis(t *testing.T) {
+	s := redistest.Start(t)
+	testStore(t, onRedis(t, s, time.Minute))
+	t.Run("after the loss of all", func(t *testing.T) {
+		r := onRedis(t, s, time.Minute)
+		before, _, err := r.Get(t.Context(), "lost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Restart()
+		after, _, err := r.Get(t.Context(), "lost")
+		if err != nil {
+			after, _, err = r.Get(t.Context(), "lost") // on a new connection
+		}
+		if err != nil || after == before {
+			t.Errorf("generation %q has come again: %v", after, err)
+		}
+	})
+}
+
+// testStore judges a store.
+func testStore(t *testing.T, s cache.Store) {
+	ctx := t.Context()
+	get := func(repository string, keys ...string) (cache.Generation, string) {
+		t.Helper()
+		g, v, err := s.Get(ctx, repository, keys...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g == "" {
+			t.Error("no generation")
+		}
+		if v == nil {
+			return g, "nothing"
+		}
+		return g, string(v)
+	}
+	set := func(repository, key string, in cache.Generation, value string) {
+		t.Helper()
+		if err := s.Set(ctx, repository, key, in, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bump := func(repository string) {
+		t.Helper()
+		if err := s.Bump(ctx, repository); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, v := get("a", "k")
+	if v != "nothing" {
+		t.Errorf("what nobody set is %s", v)
+	}
+	set("a", "k", first, "one")
+	set("a", "empty", first, "")
+	if g, v := get("a", "k"); g != first || v != "one" {
+		t.Errorf("%q in %q, want one in %q", v, g, first)
+	}
+	if _, v := get("a", "empty"); v != "" {
+		t.Errorf("an empty value is %s", v)
+	}
+	if _, v := get("a", "other", "k"); v != "one" {
+		t.Errorf("by its second key: %s", v)
+	}
+	if _, v := get("b", "k"); v != "nothing" {
+		t.Errorf("of another repository: %s", v)
+	}
+	inB, _ := get("b", "k")
+	set("b", "k", inB, "b's")
+
+	bump("a")
+	second, v := get("a", "k")
+	if second == first || v != "nothing" {
+		t.Errorf("after a change: %s in %q, which was %q", v, second, first)
+	}
+	if _, v := get("b", "k"); v != "b's" {
+		t.Errorf("after a change elsewhere: %s", v)
+	}
+	set("a", "k", first, "late") // it was asked for before the change
+	if _, v := get("a", "k"); v != "nothing" {
+		t.Errorf("what is older than a change: %s", v)
+	}
+	set("a", "k", second, "two")
+	set("a", "k", first, "later still")
+	if g, v := get("a", "k"); v == "later still" || g != second {
+		t.Errorf("what is older than what is there: %s", v)
+	}
+	seen := map[cache.Generation]bool{}
+	for range 100 {
+		bump("a")
+		g, _ := get("a")
+		if seen[g] {
+			t.Fatalf("generation %q has come again", g)
+		}
+		seen[g] = true
+	}
+}
+
+func TestMemoryForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := cache.NewMemory(time.Minute, 100_000)
+		g, _, _ := m.Get(t.Context(), "a")
+		_ = m.Set(t.Context(), "a", "k", g, []byte("v"))
+		time.Sleep(time.Minute - time.Nanosecond)
+		if _, v, _ := m.Get(t.Context(), "a", "k"); v == nil {
+			t.Error("too early")
+		}
+		time.Sleep(time.Nanosecond)
+		if _, v, _ := m.Get(t.Context(), "a", "k"); v != nil {
+			t.Error("too late")
+		}
+		value := bytes.Repeat([]byte("x"), 10_000)
+		for i := range 100 {
+			_ = m.Set(t.Context(), "a", fmt.Sprint(i), g, value)
+			_ = m.Set(t.Context(), "a", fmt.Sprint(i), g, value) // whose room counts once
+		}
+		kept := 0
+		for i := range 100 {
+			if _, v, _ := m.Get(t.Context(), "a", fmt.Sprint(i)); v != nil {
+				kept++
+			}
+		}
+		if kept != 9 { // each takes some more
+			t.Errorf("100 000 bytes have room for %d values of 10 000", kept)
+		}
+		_ = m.Set(t.Context(), "a", "huge", g, bytes.Repeat(value, 20))
+		if _, v, _ := m.Get(t.Context(), "a", "99"); v == nil {
+			t.Error("what has no room has thrown out the others")
+		}
+	})
+}
+
+func ExampleNewMemory() {
+	m := cache.NewMemory(time.Minute, cache.DefaultMemory)
+	ctx := context.Background()
+	in, _, _ := m.Get(ctx, "team/app", "latest")
+	_ = m.Set(ctx, "team/app", "latest", in, []byte("an answer"))
+	_, value, _ := m.Get(ctx, "team/app", "latest")
+	fmt.Printf("%s\n", value)
+	_ = m.Bump(ctx, "team/app")
+	_, value, _ = m.Get(ctx, "team/app", "latest")
+	fmt.Println(value == nil)
+	// Output:
+	// an answer
+	// true
+}
+
+func ExampleNewRedis() {
+	opts, err := redis.ParseURL("redis://127.0.0.1:1/0")
+	if err != nil {
+		panic(err)
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(opts)
+	defer client.Close()
+	r, err := cache.NewRedis(client, &cache.RedisOptions{Space: "https://registry.internal", TTL: time.Minute})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Bump(context.Background(), "team/app") != nil) // there is no Redis
+	// Output: true
+}

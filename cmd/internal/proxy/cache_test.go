@@ -1,0 +1,347 @@
+package proxy_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/regcast/regcast/cmd/internal/proxy"
+	"github.com/regcast/regcast/cmd/internal/proxy/cache"
+	"github.com/regcast/regcast/notifications/observer/cache/redis/redistest"
+	"github.com/regcast/regcast/notifications/registry/registrytest"
+)
+
+// quietly keeps go-redis from telling of every connection that it cannot make.
+type quietly struct{}
+
+func (quietly) Printf(context.Context, string, ...any) {}
+
+// shared returns a store of its own client on a Redis.
+func shared(t *testing.T, s *redistest.Server, upstream string) cache.Store {
+	t.Helper()
+	opts, err := redis.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.ContextTimeoutEnabled = true
+	c := redis.NewClient(opts)
+	t.Cleanup(func() { c.Close() })
+	store, err := cache.NewRedis(c, &cache.RedisOptions{Space: upstream, TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+// A GET that begins after a change was acknowledged never sees what was before it,
+// whoever asks whichever proxy, and be the Redis that they share killed and started.
+func TestNobodySeesTheStateBefore(t *testing.T) {
+	t.Run("in memory", func(t *testing.T) {
+		registry := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Htpasswd, Users: map[string]string{"bob": "b"}})
+		storm(t, nil, start(t, registry.URL(), func(o *proxy.Options) { o.Cache = cache.NewMemory(time.Minute, 0) }))
+	})
+	for _, faults := range []bool{false, true} {
+		t.Run(fmt.Sprintf("two proxies with one Redis, faults %v", faults), func(t *testing.T) {
+			registry := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Htpasswd, Users: map[string]string{"bob": "b"}})
+			server := redistest.Start(t)
+			var rigs []*rig
+			for range 2 {
+				rigs = append(rigs, start(t, registry.URL(), func(o *proxy.Options) { o.Cache = shared(t, server, registry.URL()) }))
+			}
+			if !faults {
+				server = nil
+			}
+			storm(t, server, rigs...)
+		})
+	}
+}
+
+// A tag has one writer. What it writes is numbered; a delete has a number, too.
+type tag struct {
+	name    string
+	tried   atomic.Int64 // the last number that may be seen
+	acked   atomic.Int64 // the first
+	mu      sync.Mutex
+	deletes []int64
+}
+
+func (g *tag) deletedWithin(first, last int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.deletes, func(n int64) bool { return first <= n && n <= last })
+}
+
+// storm writes and reads through all of the proxies and kills a Redis meanwhile, if there
+// is one.
+func storm(t *testing.T, server *redistest.Server, rigs ...*rig) {
+	alice, bob := basic(registrytest.Username, registrytest.Password), basic("bob", "b")
+	duration := 1500 * time.Millisecond
+	if server != nil {
+		duration = 4 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), duration)
+	defer cancel()
+	c := client(t)
+	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 16
+	ask := func(method, url, who, body string) (int, string) {
+		req, err := http.NewRequest(method, url, strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		if who != "" {
+			req.Header.Set("Authorization", who)
+		}
+		req.Header.Set("Accept", manifestType)
+		req.Header.Set("Content-Type", manifestType)
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		defer resp.Body.Close()
+		var b strings.Builder
+		_, _ = fmt.Fprint(&b, resp.Header.Get("Docker-Content-Digest"), "\n")
+		data := make([]byte, 4096)
+		for {
+			n, err := resp.Body.Read(data)
+			b.Write(data[:n])
+			if err != nil {
+				break
+			}
+		}
+		return resp.StatusCode, b.String()
+	}
+	for _, blob := range []string{"{}"} {
+		resp, _ := do(t, c, "POST", rigs[0].url+"/v2/team/app/blobs/uploads/", nil, "Authorization", alice)
+		loc, err := resp.Location()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := ask("PUT", loc.String()+"&digest="+digestOf([]byte(blob)), alice, blob); code != 201 {
+			t.Fatalf("a blob: %d", code)
+		}
+	}
+	manifest := func(g *tag, n int64) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},"layers":[],"annotations":{"n":"%s %d"}}`,
+			manifestType, digestOf([]byte("{}")), g.name, n)
+	}
+	var numbers sync.Map // by digest
+	tags := []*tag{{name: "v1"}, {name: "v2"}, {name: "v3"}}
+	any := func() *rig { return rigs[rand.IntN(len(rigs))] }
+	var wait sync.WaitGroup
+	for _, g := range tags {
+		wait.Go(func() { // the writer
+			for n := int64(1); ctx.Err() == nil; n++ {
+				url := any().url + "/v2/team/app/manifests/" + g.name
+				if n%3 == 0 {
+					g.mu.Lock()
+					g.deletes = append(g.deletes, n)
+					g.mu.Unlock()
+					g.tried.Store(n)
+					if code, body := ask("DELETE", url, alice, ""); code != 202 {
+						t.Errorf("DELETE of %s: %d %s", g.name, code, body)
+					}
+				} else {
+					m := manifest(g, n)
+					numbers.Store(digestOf([]byte(m)), n)
+					g.tried.Store(n)
+					if code, body := ask("PUT", url, alice, m); code != 201 {
+						t.Errorf("PUT of %s: %d %s", g.name, code, body)
+					}
+				}
+				g.acked.Store(n)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Duration(rand.IntN(40)) * time.Millisecond): // for hits
+				}
+			}
+		})
+	}
+	var reads, stale atomic.Int64
+	for reader := range 6 {
+		who := []string{alice, bob, ""}[reader%3]
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				g := tags[rand.IntN(len(tags))]
+				first := g.acked.Load()
+				var code int
+				var body string
+				kind := rand.IntN(3)
+				switch kind {
+				case 0:
+					code, body = ask("GET", any().url+"/v2/team/app/manifests/"+g.name, who, "")
+				case 1:
+					code, body = ask("HEAD", any().url+"/v2/team/app/manifests/"+g.name, who, "")
+				case 2:
+					code, body = ask("GET", any().url+"/v2/team/app/tags/list", who, "")
+				}
+				last := g.tried.Load()
+				if who == "" {
+					if code != 401 {
+						t.Errorf("nobody got %d %s", code, body)
+					}
+					continue
+				}
+				reads.Add(1)
+				dgst, list, _ := strings.Cut(body, "\n")
+				ok := false
+				switch {
+				case kind == 2 && code == 200:
+					var answer struct{ Tags []string }
+					if err := json.Unmarshal([]byte(list), &answer); err != nil {
+						t.Error(err)
+					}
+					ok = slices.Contains(answer.Tags, g.name) || first == 0 || g.deletedWithin(first, last)
+				case code == 404:
+					ok = first == 0 || g.deletedWithin(first, last)
+				case code == 200:
+					n, known := numbers.Load(dgst)
+					ok = known && first <= n.(int64) && n.(int64) <= last
+				}
+				if !ok && stale.Add(1) <= 5 {
+					n, _ := numbers.Load(dgst)
+					t.Errorf("kind %d of %s: %d %q, number %v, which is not within %d and %d", kind, g.name, code, body, n, first, last)
+				}
+			}
+		})
+	}
+	if server != nil {
+		for _, fault := range []func(){server.Kill, server.Restart, server.Pause, server.Resume, server.Restart} {
+			<-time.After(duration / 6)
+			fault()
+		}
+	}
+	wait.Wait()
+	var hits, misses, bypassed float64
+	for _, r := range rigs {
+		hits += r.metric(t, "regcast_proxy_cache_requests_total", "hit") + r.metric(t, "regcast_proxy_cache_requests_total", "shared")
+		misses += r.metric(t, "regcast_proxy_cache_requests_total", "miss")
+		bypassed += r.metric(t, "regcast_proxy_cache_requests_total", "bypass")
+	}
+	var changes int64
+	for _, g := range tags {
+		changes += g.acked.Load()
+	}
+	t.Logf("%d reads, %d changes, %v hits, %v misses, %v bypassed", reads.Load(), changes, hits, misses, bypassed)
+	if hits < 20 || misses < 20 || changes < 20 {
+		t.Error("too few to prove anything")
+	}
+	if (bypassed > 0) != (server != nil) {
+		t.Error("bypassed without a fault, or not with one")
+	}
+}
+
+// A cached answer is one of the registry's: it makes an event. What somebody else may not
+// read, the cache does not give away.
+func TestTheCacheGivesNothingAway(t *testing.T) {
+	registry := registrytest.Start(t, &registrytest.Options{
+		Auth: registrytest.Token, Users: map[string]string{"bob": "b"},
+		Tokens: registrytest.TokenOptions{Grant: func(user, _, name string, actions []string) []string {
+			if user == registrytest.Username || user == "bob" && name == "bobs" {
+				return actions
+			}
+			return nil
+		}},
+	})
+	r := start(t, registry.URL(), func(o *proxy.Options) { o.Cache = cache.NewMemory(time.Minute, 0) })
+	c := client(t)
+	token := func(user, password string) string {
+		resp, body := do(t, c, "GET", registry.URL()+registrytest.TokenPath+"?service="+registrytest.TokenService+"&scope=repository:team/app:pull,push", nil,
+			"Authorization", basic(user, password))
+		var answer struct{ Token string }
+		if err := json.Unmarshal(body, &answer); err != nil {
+			t.Fatalf("%s %s", resp.Status, body)
+		}
+		return "Bearer " + answer.Token
+	}
+	alice, bob := token(registrytest.Username, registrytest.Password), token("bob", "b")
+	resp, _ := do(t, c, "POST", r.url+"/v2/team/app/blobs/uploads/", nil, "Authorization", alice)
+	loc, err := resp.Location()
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, c, "PUT", loc.String()+"&digest="+digestOf([]byte("{}")), []byte("{}"), "Authorization", alice)
+	m := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},"layers":[]}`,
+		manifestType, digestOf([]byte("{}")))
+	url := r.url + "/v2/team/app/manifests/v1"
+	if resp, body := do(t, c, "PUT", url, []byte(m), "Authorization", alice, "Content-Type", manifestType); resp.StatusCode != 201 {
+		t.Fatalf("%s %s", resp.Status, body)
+	}
+	before := len(r.events.Events())
+	for i, want := range []string{"MISS", "HIT", "HIT"} {
+		resp, body := do(t, c, "GET", url, nil, "Authorization", alice, "Accept", manifestType)
+		if resp.StatusCode != 200 || string(body) != m || resp.Header.Get("X-Cache") != want {
+			t.Errorf("alice: %s %v %s", resp.Status, resp.Header, body)
+		}
+		eventually(t, "an event of a pull", func() bool { return len(r.events.Events()) == before+i+1 })
+		e := r.events.Events()[before+i]
+		if e.Action != "pull" || e.Tag != "v1" || e.Digest.String() != digestOf([]byte(m)) || e.Actor != registrytest.Username {
+			t.Errorf("%+v", e)
+		}
+	}
+	for name, who := range map[string]string{"bob": bob, "nobody": "", "a forged token": alice + "x"} {
+		header := []string{"Accept", manifestType}
+		if who != "" {
+			header = append(header, "Authorization", who)
+		}
+		if resp, body := do(t, c, "GET", url, nil, header...); resp.StatusCode != 401 || strings.Contains(string(body), "schemaVersion") {
+			t.Errorf("%s: %s %s", name, resp.Status, body)
+		}
+	}
+	if n := len(r.events.Events()); n != before+3 {
+		t.Errorf("%d events of nothing", n-before-3)
+	}
+}
+
+// With a cache the traffic is the same, but for what a cache says of itself.
+func TestScriptedTrafficIsTheSameWithACache(t *testing.T) {
+	registry := registrytest.Start(t, nil)
+	direct := &side{host: registry.Host()}
+	proxied := &side{host: start(t, registry.URL(), func(o *proxy.Options) {
+		o.Cache, o.CacheOptions.Anonymous = cache.NewMemory(time.Minute, 0), true
+	}).host}
+	for _, st := range slices.Concat(push("team/app", blobText), push("team/app", "{}"), []step{
+		{name: "manifest", method: "PUT", target: "/v2/team/app/manifests/v1", body: manifestOf("{}", blobText), header: []string{"Content-Type", manifestType}},
+	}) {
+		direct.take(t, st)
+	}
+	dgst := digestOf([]byte(manifestOf("{}", blobText)))
+	accepting := []string{"Accept", manifestType}
+	for _, st := range []step{
+		{name: "tags", method: "GET", target: "/v2/team/app/tags/list"},
+		{name: "a page of them", method: "GET", target: "/v2/team/app/tags/list?n=1"},
+		{name: "manifest", method: "GET", target: "/v2/team/app/manifests/v1", header: accepting},
+		{name: "manifest, head", method: "HEAD", target: "/v2/team/app/manifests/v1", header: accepting},
+		{name: "manifest by digest", method: "GET", target: "/v2/team/app/manifests/" + dgst, header: accepting},
+		{name: "blob, head", method: "HEAD", target: "/v2/team/app/blobs/" + digestOf([]byte(blobText))},
+		{name: "manifest of another type", method: "GET", target: "/v2/team/app/manifests/v1"},
+		{name: "no such tag", method: "GET", target: "/v2/team/app/manifests/v2", header: accepting},
+	} {
+		want := direct.take(t, st)
+		for range 2 {
+			got := strings.Split(proxied.take(t, st), "\n")
+			got = slices.DeleteFunc(got, func(line string) bool {
+				return strings.HasPrefix(line, "X-Cache: ") || strings.HasPrefix(line, "Age: ")
+			})
+			if got := strings.Join(got, "\n"); got != want {
+				t.Errorf("%s: got\n%s\nwant\n%s", st.name, got, want)
+			}
+		}
+	}
+}
