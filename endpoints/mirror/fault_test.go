@@ -207,7 +207,7 @@ func TestTimeWithoutProgress(t *testing.T) {
 // A layer passes in constant memory, however large it is.
 func TestALargeLayer(t *testing.T) {
 	size := int64(1 << 30)
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		size = 64 << 20
 	}
 	content := func() io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{}), size) }
