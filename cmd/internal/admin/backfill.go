@@ -79,7 +79,8 @@ func (a *api) backfill(c *call) error {
 	}
 	var out Backfilled
 	if req.DryRun || req.Step == BackfillStore {
-		out, err = a.Backfill(c.Context(), c.token, req)
+		// A caller that goes away does not leave half of it.
+		out, err = a.Backfill(context.WithoutCancel(c.Context()), c.token, req)
 	} else {
 		err = a.operate(c, Operation{Action: "backfill " + string(req.Step), Request: body}, func(ctx context.Context, o *Operation) (err error) {
 			out, err = a.Backfill(ctx, c.token, req)

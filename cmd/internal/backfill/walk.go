@@ -12,7 +12,7 @@ import (
 	"github.com/regcast/regcast/notifications/registry"
 )
 
-// emitEvery is after how long a batch that is not full is sent on.
+// emitEvery is how often what was found is sent on although the batch is not full.
 const emitEvery = time.Second
 
 // A Walk goes through a registry. Its exported fields are set before Run, which is called
@@ -100,9 +100,29 @@ func (w *Walk) Run(ctx context.Context, emit func(context.Context, Batch) error)
 			}
 		}
 	})
-	out := &outbox{emit: emit, since: time.Now()}
-	for v := range visits {
-		for found := range v.found {
+	out := &outbox{emit: emit, tick: time.NewTicker(emitEvery)}
+	defer out.tick.Stop()
+	if err := w.gather(ctx, visits, out); err != nil {
+		return err
+	}
+	return errors.Join(listed, out.flush(ctx), ctx.Err())
+}
+
+// gather has what visits find sent on, one after the other.
+func (w *Walk) gather(ctx context.Context, visits <-chan *visit, out *outbox) error {
+	for {
+		v, more, err := receive(ctx, visits, out)
+		if err != nil || !more {
+			return err
+		}
+		for {
+			found, more, err := receive(ctx, v.found, out)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
 			if err := out.add(ctx, found); err != nil {
 				return err
 			}
@@ -113,21 +133,29 @@ func (w *Walk) Run(ctx context.Context, emit func(context.Context, Batch) error)
 		w.count(func(c *Counts) { c.Repositories++ })
 		out.batch.Finished = v.name
 	}
-	if err := out.flush(ctx); err != nil {
-		return err
+}
+
+// receive waits for what comes over c, and has what was gathered sent on meanwhile. more
+// is false once c is closed.
+func receive[T any](ctx context.Context, c <-chan T, out *outbox) (v T, more bool, err error) {
+	for {
+		select {
+		case v, more = <-c:
+			return v, more, nil
+		case <-out.tick.C:
+			if err := out.flush(ctx); err != nil {
+				return v, false, err
+			}
+		}
 	}
-	if listed == nil {
-		listed = ctx.Err()
-	}
-	return listed
 }
 
 // An outbox gathers batches.
 type outbox struct {
 	emit  func(context.Context, Batch) error
 	batch Batch
-	sent  string    // the last repository that was said to be finished
-	since time.Time // of the last batch
+	sent  string // the last repository that was said to be finished
+	tick  *time.Ticker
 }
 
 func (o *outbox) add(ctx context.Context, found []admin.Found) error {
@@ -141,14 +169,10 @@ func (o *outbox) add(ctx context.Context, found []admin.Found) error {
 			}
 		}
 	}
-	if time.Since(o.since) < emitEvery {
-		return nil
-	}
-	return o.flush(ctx)
+	return nil
 }
 
 func (o *outbox) flush(ctx context.Context) error {
-	o.since = time.Now()
 	if len(o.batch.Found) == 0 && o.batch.Finished == o.sent {
 		return nil
 	}
