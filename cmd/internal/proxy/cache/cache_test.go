@@ -1,8 +1,10 @@
 package cache_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -372,6 +374,138 @@ func TestAnAnswerOlderThanAChange(t *testing.T) {
 			t.Errorf("begun %s: the old answer was kept", order)
 		}
 	}
+}
+
+// Once a change is on its way, nothing from before it is given; and who asks after it was
+// acknowledged does not wait for an answer to who asked before.
+func TestAroundAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changing, reading := make(chan struct{}), make(chan struct{})
+		var slow atomic.Bool
+		b := &backend{}
+		c := cache.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "DELETE" {
+				<-changing
+			} else if slow.Swap(false) {
+				<-reading
+			}
+			b.ServeHTTP(w, r)
+		}), cache.NewMemory(time.Minute, 0), &cache.Options{Anonymous: true})
+		ask(c, "GET", byTag)
+		var wait sync.WaitGroup
+		wait.Go(func() { ask(c, "DELETE", byTag) })
+		synctest.Wait()
+		if w := ask(c, "GET", byTag); w.Header().Get("X-Cache") != "MISS" {
+			t.Errorf("while a change is on its way: %v", w.Header())
+		}
+
+		slow.Store(true)
+		wait.Go(func() { ask(c, "GET", tags) })
+		synctest.Wait()
+		close(changing)
+		synctest.Wait()
+		done := make(chan string, 1)
+		wait.Go(func() { done <- ask(c, "GET", tags).Header().Get("X-Cache") })
+		synctest.Wait()
+		select {
+		case got := <-done:
+			if got != "MISS" {
+				t.Errorf("after a change: %s", got)
+			}
+		default:
+			t.Error("who asks after a change waits for who asked before")
+		}
+		close(reading)
+		wait.Wait()
+	})
+}
+
+// A store that hangs or fails makes nobody wait for long, and nothing stale is given once
+// it works again.
+func TestAStoreThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &failing{Store: cache.NewMemory(time.Hour, 0)}
+		b := &backend{}
+		metrics := prometheus.NewPedanticRegistry()
+		c := cache.New(b, s, &cache.Options{Anonymous: true, TTL: time.Hour, Registerer: metrics})
+		get := func(want string) {
+			t.Helper()
+			if w := ask(c, "GET", byTag); w.Code != 200 || w.Body.String() != manifest || w.Header().Get("X-Cache") != want && want != "" {
+				t.Errorf("%d %q %v, want %s", w.Code, w.Body, w.Header(), want)
+			}
+		}
+		get("MISS")
+		get("HIT")
+		s.err = errors.New("away")
+		if w := ask(c, "DELETE", byTag); w.Code != 202 {
+			t.Errorf("a change: %d", w.Code)
+		}
+		before := s.calls
+		for range 10 {
+			get("upstream")
+		}
+		if s.calls != before {
+			t.Errorf("it was asked %d times while it was known to be away", s.calls-before)
+		}
+		time.Sleep(2 * time.Second)
+		get("upstream") // tried again, away still
+		s.err = nil
+		get("upstream")
+		time.Sleep(2 * time.Second)
+		asked := b.asked.Load()
+		get("MISS") // what it kept is from before the change
+		if b.asked.Load() != asked+1 {
+			t.Error("the registry was not asked")
+		}
+		get("HIT")
+		if n := sum(t, metrics, "regcast_proxy_cache_errors_total", "bump"); n < 2 {
+			t.Errorf("counted %v errors", n)
+		}
+		if n := sum(t, metrics, "regcast_proxy_cache_requests_total", "bypass"); n != 12 {
+			t.Errorf("counted %v requests that bypassed it", n)
+		}
+
+		// A change with an outcome that nobody knows may be made any time.
+		c2 := cache.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "PUT" {
+				w.WriteHeader(http.StatusGatewayTimeout)
+				return
+			}
+			b.ServeHTTP(w, r)
+		}), s, &cache.Options{Anonymous: true, TTL: time.Hour})
+		ask(c2, "PUT", byTag)
+		for _, want := range []string{"upstream", "upstream", "MISS", "HIT"} {
+			if w := ask(c2, "GET", byTag); w.Header().Get("X-Cache") != want {
+				t.Errorf("after a change that may still be made: %v, want %s", w.Header(), want)
+			}
+			if want == "upstream" {
+				time.Sleep(31 * time.Second)
+			}
+		}
+	})
+}
+
+// failing is a store that fails if it is told to.
+type failing struct {
+	cache.Store
+	err   error
+	calls int
+}
+
+func (f *failing) Get(ctx context.Context, repository string, keys ...string) (cache.Generation, []byte, error) {
+	f.calls++
+	if f.err != nil {
+		return "", nil, f.err
+	}
+	return f.Store.Get(ctx, repository, keys...)
+}
+
+func (f *failing) Bump(ctx context.Context, repository string) error {
+	f.calls++
+	if f.err != nil {
+		return f.err
+	}
+	return f.Store.Bump(ctx, repository)
 }
 
 // Of many clients with one question one asks.
