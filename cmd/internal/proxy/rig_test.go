@@ -40,7 +40,7 @@ type rig struct {
 }
 
 // start puts a proxy before upstream. change may be nil.
-func start(t *testing.T, upstream string, change func(*proxy.Options)) *rig {
+func start(t testing.TB, upstream string, change func(*proxy.Options)) *rig {
 	t.Helper()
 	r := newRig(t, upstream, change)
 	r.server.Start()
@@ -49,7 +49,7 @@ func start(t *testing.T, upstream string, change func(*proxy.Options)) *rig {
 }
 
 // newRig is start without the server's.
-func newRig(t *testing.T, upstream string, change func(*proxy.Options)) *rig {
+func newRig(t testing.TB, upstream string, change func(*proxy.Options)) *rig {
 	t.Helper()
 	u, err := url.Parse(upstream)
 	if err != nil {
@@ -126,7 +126,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // client follows no redirects and unpacks nothing.
-func client(t *testing.T) *http.Client {
+func client(t testing.TB) *http.Client {
 	tr := &http.Transport{DisableCompression: true, ExpectContinueTimeout: 5 * time.Second}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -135,7 +135,7 @@ func client(t *testing.T) *http.Client {
 func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
 // do sends a request with a body of known length and returns the answer, read.
-func do(t *testing.T, c *http.Client, method, url string, body []byte, header ...string) (*http.Response, []byte) {
+func do(t testing.TB, c *http.Client, method, url string, body []byte, header ...string) (*http.Response, []byte) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
@@ -157,7 +157,7 @@ func do(t *testing.T, c *http.Client, method, url string, body []byte, header ..
 }
 
 // upload pushes a blob and returns its digest.
-func upload(t *testing.T, c *http.Client, base, repo string, blob []byte) string {
+func upload(t testing.TB, c *http.Client, base, repo string, blob []byte) string {
 	t.Helper()
 	resp, _ := do(t, c, "POST", base+"/v2/"+repo+"/blobs/uploads/", nil)
 	if resp.StatusCode != http.StatusAccepted {
