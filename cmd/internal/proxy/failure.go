@@ -5,12 +5,13 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,6 +50,10 @@ func refuse(w http.ResponseWriter, r refusal) {
 	_, _ = w.Write(body)
 }
 
+func shuttingDown() refusal {
+	return refusal{http.StatusServiceUnavailable, codeUnavailable, "shutting down"}
+}
+
 // A reason says how the registry failed.
 type reason string
 
@@ -70,8 +75,9 @@ const quiet = 10 * time.Second
 
 // faults tells of a registry's failures: clients little, the log at a bounded rate.
 type faults struct {
-	log     interface{ Warn(string, ...any) }
+	log     *slog.Logger
 	metrics *metrics
+	failing atomic.Bool // and it was logged
 
 	mu     sync.Mutex
 	last   time.Time // when one was logged
@@ -91,6 +97,10 @@ func (f *faults) answer(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if errors.Is(err, context.Canceled) && !registryFailed(r.Context()) { // the client has gone
 		refuse(w, refusal{http.StatusBadGateway, codeUnavailable, "the request was cancelled"})
+		return
+	}
+	if errors.Is(context.Cause(r.Context()), errCut) {
+		refuse(w, shuttingDown())
 		return
 	}
 	why, cause := classify(r.Context(), err)
@@ -152,14 +162,19 @@ func (f *faults) count(why reason, err error) {
 	}
 	f.log.Warn("the registry fails", "reason", string(why), "error", err, "unsaid", f.unsaid)
 	f.last, f.unsaid = time.Now(), 0
+	f.failing.Store(true)
 }
 
-// recovered is when the registry has answered.
+// recovered is when the registry has answered. One that fails now and then is not logged
+// each time.
 func (f *faults) recovered() {
+	if !f.failing.Load() {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.unsaid > 0 && time.Since(f.last) >= quiet {
-		f.log.Warn(fmt.Sprintf("the registry answers again; it had failed %d times more", f.unsaid))
+	if time.Since(f.last) >= quiet && f.failing.CompareAndSwap(true, false) {
+		f.log.Info("the registry answers again", "unsaid", f.unsaid)
 		f.unsaid = 0
 	}
 }

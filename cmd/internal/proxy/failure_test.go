@@ -162,7 +162,7 @@ func TestAnswersThatBreakOff(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
-	const idle = 100 * time.Millisecond
+	const idle = 200 * time.Millisecond
 	impatient := func(o *proxy.Options) { o.Timeouts.Idle = idle }
 
 	t.Run("a registry that stops giving", func(t *testing.T) {
@@ -259,9 +259,9 @@ func TestIdle(t *testing.T) {
 		})
 		body, pipe := io.Pipe()
 		go func() {
-			tick := time.NewTicker(idle / 4)
+			tick := time.NewTicker(idle / 10)
 			defer tick.Stop()
-			for range 12 { // three times as long as every timeout
+			for range 30 { // three times as long as every timeout
 				<-tick.C
 				_, _ = io.WriteString(pipe, "x")
 			}
@@ -272,7 +272,7 @@ func TestIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != strings.Repeat("x", 12) {
+		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != strings.Repeat("x", 30) {
 			t.Errorf("got %s %q %v", resp.Status, got, err)
 		}
 	})
@@ -303,10 +303,10 @@ func TestIdle(t *testing.T) {
 func TestTimeoutsByClass(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		<-time.After(300 * time.Millisecond)
+		<-time.After(500 * time.Millisecond)
 	}))
 	defer upstream.Close()
-	r := start(t, upstream.URL, func(o *proxy.Options) { o.Timeouts.Metadata = 50 * time.Millisecond })
+	r := start(t, upstream.URL, func(o *proxy.Options) { o.Timeouts.Metadata = 150 * time.Millisecond })
 	for _, test := range []struct {
 		method, path string
 		want         int
@@ -363,10 +363,13 @@ func TestShutdown(t *testing.T) {
 	default:
 	}
 	cancel()
-	if got := <-answer; got != http.StatusBadGateway {
+	if got := <-answer; got != http.StatusServiceUnavailable {
 		t.Errorf("the request that was cut got %d", got)
 	}
 	<-ended // with the observer's word on its events
+	if n := r.metric(t, "regcast_proxy_upstream_errors_total"); n != 0 {
+		t.Errorf("counted %v errors of the registry, which has done nothing wrong", n)
+	}
 	if err := r.proxy.Shutdown(context.Background()); err != nil {
 		t.Errorf("once more: %v", err)
 	}

@@ -105,7 +105,7 @@ func (p *Proxy) observerOptions() *observer.Options {
 // ServeHTTP has the registry answer r.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.enter() {
-		refuse(w, refusal{http.StatusServiceUnavailable, codeUnavailable, "shutting down"})
+		refuse(w, shuttingDown())
 		return
 	}
 	defer p.leave()
