@@ -111,7 +111,6 @@ func (g *tag) deletedWithin(first, last int64) bool {
 func storm(t *testing.T, server *redistest.Server, rigs ...*rig) {
 	alice, bob := basic("alice", "a"), basic("bob", "b")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	c := client(t)
 	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 16
 	ask := func(method, url, who, body string) (int, string) {
@@ -161,7 +160,10 @@ func storm(t *testing.T, server *redistest.Server, rigs ...*rig) {
 	var numbers sync.Map // by digest
 	tags := []*tag{{name: "v1"}, {name: "v2"}, {name: "v3"}}
 	either := func() *rig { return rigs[rand.IntN(len(rigs))] }
+	var reads, stale atomic.Int64
 	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer cancel()
 	for _, g := range tags {
 		wait.Go(func() { // the writer
 			for n := int64(1); ctx.Err() == nil; n++ {
@@ -183,14 +185,13 @@ func storm(t *testing.T, server *redistest.Server, rigs ...*rig) {
 					}
 				}
 				g.acked.Store(n)
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Duration(rand.IntN(100)) * time.Millisecond): // for hits
+				enough := reads.Load() + rand.Int64N(60) // for hits, however fast the machine is
+				for ctx.Err() == nil && reads.Load() < enough {
+					<-time.After(time.Millisecond)
 				}
 			}
 		})
 	}
-	var reads, stale atomic.Int64
 	for reader := range 6 {
 		who := []string{alice, bob, ""}[reader%3]
 		wait.Go(func() {
