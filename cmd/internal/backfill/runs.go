@@ -144,7 +144,7 @@ func (r *Runs) store(ctx context.Context, searcher sinks.Searcher, registry *url
 
 // fresh makes the events of what was found and returns those that are not stored.
 func (r *Runs) fresh(ctx context.Context, searcher sinks.Searcher, registry *url.URL, sender string, q *admin.BackfillRequest) (fresh []*notifications.Event, err error) {
-	made := make(map[string]bool)
+	made, look := make(map[string]bool), lookup{searcher: searcher, near: make(map[string]bool)}
 	for i := range q.Found {
 		for _, endpoint := range q.Endpoints {
 			e, err := newEvent(registry, endpoint, sender, &q.Found[i])
@@ -155,7 +155,7 @@ func (r *Runs) fresh(ctx context.Context, searcher sinks.Searcher, registry *url
 				continue
 			}
 			made[e.ID] = true
-			stored, err := isStored(ctx, searcher, e.ID)
+			stored, err := look.up(ctx, e.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -165,19 +165,6 @@ func (r *Runs) fresh(ctx context.Context, searcher sinks.Searcher, registry *url
 		}
 	}
 	return fresh, nil
-}
-
-// isStored tells whether a backfill has stored the event with that id. One that came from
-// elsewhere under its id was made to keep it out.
-func isStored(ctx context.Context, searcher sinks.Searcher, id string) (bool, error) {
-	d, err := searcher.Event(ctx, id)
-	if errors.Is(err, sinks.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking whether an event is stored: %w", err)
-	}
-	return d.Event.Provenance.Format == delivery.FormatBackfill, nil
 }
 
 func (r *Runs) known(ctx context.Context, key string) (known run, err error) {
