@@ -295,3 +295,53 @@ func TestExpectContinue(t *testing.T) {
 		}
 	}
 }
+
+// In HTTP/2 a client can take a request back although its connection stays.
+func TestAChangeOutlivesItsStream(t *testing.T) {
+	for _, test := range []struct{ method, body string }{{"PUT", "{}"}, {"DELETE", ""}} {
+		arrived, release := make(chan context.Context, 1), make(chan struct{})
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			arrived <- r.Context()
+			<-release
+			w.Header().Set("Docker-Content-Digest", digestOf([]byte(test.body)))
+			w.WriteHeader(http.StatusCreated)
+		}))
+		t.Cleanup(upstream.Close)
+		gone := make(chan struct{})
+		r := newRig(t, upstream.URL, nil)
+		r.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			context.AfterFunc(req.Context(), func() { close(gone) })
+			r.proxy.ServeHTTP(w, req)
+		})
+		r.server.EnableHTTP2 = true
+		r.server.StartTLS()
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, test.method, r.server.URL+"/v2/team/app/manifests/v1", strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", manifestType)
+		done := make(chan error, 1)
+		go func() {
+			resp, err := r.server.Client().Do(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			done <- err
+		}()
+		behind := <-arrived
+		cancel()
+		if err := <-done; err == nil {
+			t.Errorf("%s: the client has got an answer", test.method)
+		}
+		<-gone
+		select {
+		case <-behind.Done():
+			t.Errorf("%s: the registry sees the client go", test.method)
+		case <-time.After(50 * time.Millisecond):
+		}
+		close(release)
+		eventually(t, "an event of a "+test.method, func() bool { return len(r.events.Events()) == 1 })
+	}
+}
