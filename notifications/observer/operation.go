@@ -22,7 +22,7 @@ const (
 	deleteManifest
 	deleteBlob
 	deleteByVendor
-	unread // may change something, in words that servers read differently
+	unread // may change something, at a path that servers read differently
 )
 
 // changes tells whether op, if it succeeds, may change what the registry has. A part of an
@@ -120,7 +120,7 @@ func (o *Observer) unclassified(r *http.Request) (operation, Deletion) {
 			return deleteByVendor, d
 		}
 	}
-	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && strings.HasPrefix(path, "/v2/") {
+	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && strings.HasPrefix(path, "/v2/") || resembles(r.URL.Path) {
 		return unread, Deletion{}
 	}
 	return none, Deletion{}

@@ -202,6 +202,7 @@ func TestRefuse(t *testing.T) {
 	for _, tc := range []struct{ method, path string }{
 		{"PUT", "/v2/a/manifests/v1"}, {"DELETE", "/v2/a/manifests/v1"}, {"DELETE", "/v2/a/blobs/" + blob.String()},
 		{"POST", "/v2/a/blobs/uploads/"}, {"PUT", "/v2/a/blobs/uploads/1"}, {"DELETE", "/v2/A/x"},
+		{"PUT", "/x/a/manifests/v1"}, {"POST", "/x/a/blobs/uploads/"}, {"DELETE", "/x/a/blobs/" + blob.String()},
 	} {
 		w := httptest.NewRecorder()
 		o.ServeHTTP(w, httptest.NewRequest(tc.method, tc.path, nil))
