@@ -37,7 +37,9 @@ type Options struct {
 	IncludeReferences bool
 
 	// Wait bounds how long a push, mount or delete waits for its event to be written; 0:
-	// 50 ms, negative: not at all. A pull never waits.
+	// 50 ms, negative: not at all. A pull never waits, and nothing does while the sink is
+	// known not to take events: its last write has failed, or has been under way for more
+	// than a second.
 	Wait time.Duration
 
 	// Waiting bounds the events that wait for the sink to take them, in number; 0:

@@ -72,8 +72,9 @@ type Options struct {
 	Descriptors cache.Provider
 
 	// Wait bounds how long the answer to a mutation is held back for its events to be
-	// written, however many they are; 0 is DefaultWait, negative: not at all. Asking
-	// Descriptors, if those are remote, comes on top.
+	// written, however many they are; 0 is DefaultWait, negative: not at all. While the
+	// sink is known not to take events nothing waits for it. Asking Descriptors, if those
+	// are remote, comes on top.
 	Wait time.Duration
 
 	// Waiting bounds the events that wait for a sink which does not take them, in number;
@@ -82,11 +83,12 @@ type Options struct {
 	Waiting int
 
 	// Refuse answers 503 to a mutation, before the registry sees it, while the sink does
-	// not take events. The start of an upload is refused too, its parts are not.
+	// not take events: its last write has failed, or has been under way for more than a
+	// second. The start of an upload is refused too, its parts are not.
 	Refuse bool
 
 	// Accepting says why the sink would not take an event now, nil if it would; for
-	// Refuse. nil: known only once a write has failed.
+	// Refuse. nil: known only once a write has failed or taken too long.
 	Accepting func() error
 
 	Registerer prometheus.Registerer // nil: no metrics

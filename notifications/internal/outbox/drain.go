@@ -116,6 +116,9 @@ func (o *Outbox) write(batch []*notifications.Event) error {
 func (o *Outbox) attempt(batch []*notifications.Event) error {
 	ctx, cancel := context.WithTimeout(o.ctx, attemptTimeout)
 	defer cancel()
+	o.mu.Lock()
+	o.began = time.Now()
+	o.mu.Unlock()
 	return o.dst.Write(ctx, batch)
 }
 
@@ -137,6 +140,7 @@ func (o *Outbox) setFailing(err error) (before error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	before, o.failing = o.failing, err
+	o.began = time.Time{}
 	return before
 }
 

@@ -36,6 +36,12 @@ const (
 	DefaultMaxBytes  = 64 << 20
 )
 
+// patience is how long one write may take before the sink counts as one that does not
+// take events now.
+const patience = time.Second
+
+var errHangs = fmt.Errorf("the sink has not answered for %v", patience)
+
 // Options bound an [Outbox]. The zero value, or nil, means the defaults.
 type Options struct {
 	// Wait bounds how long Write waits for a mutation to be written; 0 is DefaultWait,
@@ -48,7 +54,7 @@ type Options struct {
 	MaxBytes  int
 
 	// Accepting says why the sink would not take an event now, nil if it would. nil:
-	// known only once a write has failed.
+	// known only once a write has failed, or has taken too long.
 	Accepting func() error
 
 	// Registerer gets the metrics; nil: none. Several outboxes share one with labels of
@@ -76,12 +82,13 @@ type Outbox struct {
 	waiters   []*waiter // in the order of their events
 	running   bool      // the goroutine exists
 	idle      chan struct{}
-	closed    bool  // by Shutdown
-	dstClosed bool  // the sink has said so
-	failing   error // the last of the batch at the head, until it is taken
-	full      bool  // there was no room, and the queue is not half empty again
-	left      int   // given up since Shutdown began
-	leftErr   error // why
+	closed    bool      // by Shutdown
+	dstClosed bool      // the sink has said so
+	failing   error     // the last of the batch at the head, until it is taken
+	began     time.Time // when the write under way did; zero: there is none
+	full      bool      // there was no room, and the queue is not half empty again
+	left      int       // given up since Shutdown began
+	leftErr   error     // why
 }
 
 // A waiter waits until as many events were settled.
@@ -108,14 +115,16 @@ func New(dst notifications.Sink, opts *Options) *Outbox {
 }
 
 // Write queues a batch, all or nothing. Unless it is all pulls, Write then waits until the
-// batch was written, but not for longer than Options.Wait or than ctx lasts. Once it is
+// batch was written, but not for longer than Options.Wait or than ctx lasts, and not at all
+// while Accepting would return an error: the batch would not be written by then. Once it is
 // queued the Outbox answers for it, and Write returns nil whatever becomes of it.
 //
 // Errors: ErrFull; ErrClosed after Shutdown, or once the sink has returned it; a permanent
 // one if batch alone exceeds the bounds. Events that are refused so are counted as
 // unrecorded.
 func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error {
-	w, err := o.offer(batch)
+	waits := o.opts.Wait >= 0 && slices.ContainsFunc(batch, mutates) && o.Accepting() == nil
+	w, err := o.offer(batch, waits)
 	if w == nil {
 		return err
 	}
@@ -135,8 +144,8 @@ func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error 
 	return nil
 }
 
-// offer queues or refuses batch, and returns what to wait for if there is a reason to.
-func (o *Outbox) offer(batch []*notifications.Event) (*waiter, error) {
+// offer queues or refuses batch, and returns what to wait for if waits says so.
+func (o *Outbox) offer(batch []*notifications.Event, waits bool) (*waiter, error) {
 	bytes := 0
 	for _, e := range batch {
 		bytes += weight(e)
@@ -165,12 +174,12 @@ func (o *Outbox) offer(batch []*notifications.Event) (*waiter, error) {
 		o.full = true
 		return nil, notifications.ErrFull
 	}
-	return o.accept(batch), nil
+	return o.accept(batch, waits), nil
 }
 
 // accept puts batch into the queue and sees that somebody works on it. It is called with
 // o.mu held.
-func (o *Outbox) accept(batch []*notifications.Event) *waiter {
+func (o *Outbox) accept(batch []*notifications.Event, waits bool) *waiter {
 	for _, e := range batch {
 		entry := entry{e, weight(e)}
 		o.waiting.push(entry)
@@ -181,7 +190,7 @@ func (o *Outbox) accept(batch []*notifications.Event) *waiter {
 		o.running = true
 		go o.drain()
 	}
-	if o.opts.Wait < 0 || !slices.ContainsFunc(batch, mutates) {
+	if !waits {
 		return nil
 	}
 	w := &waiter{settled: o.accepted, done: make(chan struct{})}
@@ -196,8 +205,9 @@ func mutates(e *notifications.Event) bool { return e.Action != notifications.Act
 func (o *Outbox) Wants(e *notifications.Event) bool { return notifications.Wants(o.dst, e) }
 
 // Accepting says why an event would not be written or queued now, nil as far as it would:
-// the sink's last error while it does not take what waits longest, ErrFull while there is
-// no room, ErrClosed, or what Options.Accepting says.
+// the sink's last error while it does not take what waits longest, an error while it has
+// been busy with that for more than a second, ErrFull while there is no room, ErrClosed, or
+// what Options.Accepting says.
 func (o *Outbox) Accepting() error {
 	if err := o.accepting(); err != nil || o.opts.Accepting == nil {
 		return err
@@ -213,6 +223,8 @@ func (o *Outbox) accepting() error {
 		return notifications.ErrClosed
 	case o.failing != nil:
 		return o.failing
+	case !o.began.IsZero() && time.Since(o.began) > patience:
+		return errHangs
 	case o.full || o.waiting.n >= o.opts.MaxEvents || o.bytes >= o.opts.MaxBytes:
 		return notifications.ErrFull
 	}

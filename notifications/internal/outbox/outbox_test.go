@@ -288,7 +288,7 @@ func TestFailing(t *testing.T) {
 		if err := o.Accepting(); !errors.Is(err, errLater) {
 			t.Errorf("Accepting while the sink fails = %v", err)
 		}
-		wrote(t, o, pushes(1, 1), outbox.DefaultWait)
+		wrote(t, o, pushes(1, 1), 0) // nothing to wait for
 		time.Sleep(time.Second)
 		if err := o.Accepting(); err != nil {
 			t.Errorf("Accepting when it takes events again = %v", err)
@@ -338,6 +338,67 @@ func TestAttemptsThatHangAreCancelled(t *testing.T) {
 			t.Errorf("Accepting after %v = %v", time.Since(start), err)
 		}
 		gate.Open()
+		mustShutdown(t, o)
+	})
+}
+
+// A deaf sink does not answer before it is released, whatever becomes of the context.
+type deaf struct {
+	notificationstest.Recorder
+	released chan struct{}
+}
+
+func (d *deaf) Write(ctx context.Context, batch []*notifications.Event) error {
+	<-d.released
+	return d.Recorder.Write(context.WithoutCancel(ctx), batch)
+}
+
+func TestASinkThatHangsIsKnownToAfterASecond(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"default": 0, "long wait": 2 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sink := &deaf{released: make(chan struct{})}
+				o := outbox.New(sink, &outbox.Options{Wait: wait})
+				done := make(chan struct{})
+				go func() { // with a long wait, until the sink answers
+					defer close(done)
+					_ = o.Write(t.Context(), pushes(0, 1))
+				}()
+				time.Sleep(time.Second)
+				if err := o.Accepting(); err != nil {
+					t.Errorf("Accepting while a write takes a second = %v", err)
+				}
+				time.Sleep(time.Millisecond)
+				if err := o.Accepting(); err == nil {
+					t.Error("Accepting while it takes longer = nil")
+				}
+				wrote(t, o, pushes(1, 1), 0)
+				time.Sleep(time.Minute) // longer than a write may take
+				if err := o.Accepting(); err == nil {
+					t.Error("Accepting after a minute = nil")
+				}
+				close(sink.released)
+				synctest.Wait()
+				<-done
+				if err := o.Accepting(); err != nil {
+					t.Errorf("Accepting when the sink has answered = %v", err)
+				}
+				mustShutdown(t, o)
+				if diff := cmp.Diff(numbers(0, 2), notificationstest.Numbers(sink.Events())); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestNoWaitForASinkThatIsNotAccepting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer error
+		o := outbox.New(notificationstest.NewSlow(nil, 20*time.Millisecond), &outbox.Options{Accepting: func() error { return answer }})
+		wrote(t, o, pushes(0, 1), 20*time.Millisecond)
+		answer = errLater
+		wrote(t, o, pushes(1, 1), 0)
 		mustShutdown(t, o)
 	})
 }
