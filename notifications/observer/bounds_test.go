@@ -2,10 +2,17 @@ package observer
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/notificationstest"
 )
 
 func TestTagIndexForgetsTheOldest(t *testing.T) {
@@ -94,4 +101,55 @@ func TestAcknowledged(t *testing.T) {
 			t.Errorf("%q: %d, %v", tc.ranges, n, ok)
 		}
 	}
+}
+
+// A manifest that is not read since others are has no references this time, and is read the
+// next time.
+func TestManifestsReadAtATime(t *testing.T) {
+	var rec notificationstest.Recorder
+	reg := prometheus.NewRegistry()
+	o := New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}), &rec, notifications.SourceRecord{}, &Options{IncludeReferences: true, Registerer: reg})
+	push := func() {
+		body := fmt.Sprintf(`{"layers":[{"digest":%q,"size":1}]}`, aSHA256)
+		o.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("PUT", "/v2/a/manifests/v1", strings.NewReader(body)))
+	}
+	if !o.buffers.parse(maxParsed) || o.buffers.parse(1) {
+		t.Fatal("the bound is another")
+	}
+	push()
+	o.buffers.parsed(maxParsed)
+	push()
+	push()
+	if err := o.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{0, 1, 1} {
+		if d, err := rec.Events()[i].Details(); err != nil || len(d.Target.References) != want {
+			t.Errorf("push %d has %d references, want %d (%v)", i+1, len(d.Target.References), want, err)
+		}
+	}
+	if n := counter(t, reg, "regcast_observer_unread_manifests_total"); n != 1 {
+		t.Errorf("%v unread", n)
+	}
+	if n := o.buffers.parsing.Load(); n != 0 {
+		t.Errorf("%d bytes are read by nobody", n)
+	}
+}
+
+// counter returns what a counter without labels has counted.
+func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }

@@ -3,7 +3,7 @@ package observer
 import (
 	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,6 +26,7 @@ type manifest struct {
 	descriptor v1.Descriptor // Size is -1 as long as it is not known
 	references []v1.Descriptor
 	verified   bool // the bytes had the digest
+	skipped    bool // nobody has looked what the bytes say
 }
 
 // Descriptor implements notifications.DescribedManifest.
@@ -38,49 +39,41 @@ func (m *manifest) References() []v1.Descriptor { return m.references }
 func (m *manifest) Payload() (string, []byte, error) { return m.descriptor.MediaType, nil, nil }
 
 // read takes what the manifest's bytes say, all of which have passed.
-func (m *manifest) read(seen *tee) {
+func (x *exchange) read(m *manifest, seen *tee) {
 	hash := seen.digest()
 	if contradicts(hash, m.descriptor.Digest) {
 		m.descriptor.Size = -1
 		return
 	}
 	m.verified = hash == m.descriptor.Digest
-	if payload := seen.kept(); payload != nil {
-		m.parse(payload)
+	if m.verified && x.observer.manifests.has(x.route.Repository, hash) {
+		return // complete has what they say
+	}
+	if !x.parse(m, seen.kept()) {
+		x.observer.metrics.unread.Inc()
 	}
 }
 
-// parse reads a manifest's JSON. What cannot be read has no references.
-func (m *manifest) parse(payload []byte) {
-	var fields struct {
-		MediaType string          `json:"mediaType"`
-		Config    *v1.Descriptor  `json:"config"`
-		Layers    []v1.Descriptor `json:"layers"`
-		Blobs     []v1.Descriptor `json:"blobs"` // of an artifact manifest
-		Manifests []v1.Descriptor `json:"manifests"`
+// parse reads a manifest's JSON, nil if it was not kept, and tells whether it could. What
+// is JSON of something else has no references.
+func (x *exchange) parse(m *manifest, payload []byte) bool {
+	if payload == nil || !x.observer.buffers.parse(len(payload)) {
+		m.skipped = true
+		return false
 	}
-	if json.Unmarshal(payload, &fields) != nil {
-		return
+	defer x.observer.buffers.parsed(len(payload))
+	fields, err := readFields(payload, x.observer.opts.IncludeReferences)
+	tooMany := errors.Is(err, errTooMany)
+	if err != nil && !tooMany {
+		return true
 	}
 	if m.descriptor.MediaType == "" {
 		m.descriptor.MediaType = mediaType(fields.MediaType)
 	}
-	var references []v1.Descriptor
-	switch m.descriptor.MediaType {
-	case v1.MediaTypeImageIndex, mediaTypeDockerList:
-		references = fields.Manifests
-	default:
-		if fields.Config != nil {
-			references = append(references, *fields.Config)
-		}
-		references = append(append(references, fields.Layers...), fields.Blobs...)
+	if !tooMany {
+		m.references = fields.references(m.descriptor.MediaType)
 	}
-	for _, d := range references {
-		if !isDigest(d.Digest.String()) || d.Size < 0 {
-			return
-		}
-	}
-	m.references = references
+	return !tooMany
 }
 
 // complete adds what is remembered of the manifest, and settles what is not known.
@@ -108,7 +101,7 @@ func (x *exchange) complete(m *manifest) {
 func (x *exchange) learn(m *manifest) {
 	o, repo := x.observer, x.route.Repository
 	o.descriptors.learn(x.ctx(), repo, m.descriptor)
-	if m.verified && !o.manifests.has(repo, m.descriptor.Digest) {
+	if m.verified && !m.skipped && !o.manifests.has(repo, m.descriptor.Digest) {
 		o.descriptors.learnReferences(x.ctx(), repo, m.references)
 		o.manifests.add(repo, m, o.opts.IncludeReferences)
 	}
@@ -151,8 +144,7 @@ func (x *exchange) manifestPulled() {
 	if !sound {
 		m.descriptor.Size = -1
 	} else if x.tee != nil && x.whole() {
-		m.read(x.tee)
-		x.unread(x.tee)
+		x.read(m, x.tee)
 	}
 	sound = sound && m.descriptor.Size >= 0
 	if sound {
@@ -195,13 +187,6 @@ func (x *exchange) size() {
 // whole tells whether all of the content was written.
 func (x *exchange) whole() bool { return !x.cut && x.written == x.answer.size }
 
-// unread counts a manifest that was passed on without being kept.
-func (x *exchange) unread(t *tee) {
-	if t.kept() == nil {
-		x.observer.metrics.unread.Inc()
-	}
-}
-
 func isRedirect(status int) bool {
 	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -227,8 +212,7 @@ func (x *exchange) manifestPushed() {
 	m := &manifest{descriptor: v1.Descriptor{MediaType: mediaType(x.request.Header.Get("Content-Type")), Digest: dgst, Size: -1}}
 	if x.tee != nil {
 		m.descriptor.Size, _ = x.body.read()
-		m.read(x.tee)
-		x.unread(x.tee)
+		x.read(m, x.tee)
 	}
 	if m.verified {
 		x.pushed = m

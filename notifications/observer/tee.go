@@ -13,12 +13,14 @@ import (
 const (
 	maxBuffered = 64 << 20 // by all exchanges together
 	maxPooled   = 1 << 20  // in a buffer that is used again
+	maxParsed   = 8 << 20  // that are read as JSON at a time, which takes several times as much
 )
 
 // buffers is where the bytes of manifests are kept while they pass.
 type buffers struct {
-	pool sync.Pool // of *[]byte
-	used atomic.Int64
+	pool    sync.Pool // of *[]byte
+	used    atomic.Int64
+	parsing atomic.Int64
 }
 
 func newBuffers() *buffers {
@@ -29,6 +31,18 @@ func newBuffers() *buffers {
 func (b *buffers) tee() *tee {
 	return &tee{buffers: b, bytes: b.pool.Get().(*[]byte)}
 }
+
+// parse tells whether n more bytes may be read as JSON now. Who may says parsed afterwards.
+// Nobody waits: the client of a push would.
+func (b *buffers) parse(n int) bool {
+	if b.parsing.Add(int64(n)) > maxParsed {
+		b.parsed(n)
+		return false
+	}
+	return true
+}
+
+func (b *buffers) parsed(n int) { b.parsing.Add(-int64(n)) }
 
 // A tee keeps the bytes of a manifest. One that is larger than MaxManifest, or that passes
 // while others have taken all there is for this, is hashed alone. All methods may be called
