@@ -3,7 +3,9 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -15,7 +17,10 @@ const (
 	attemptTimeout = 10 * time.Second // of one write
 	firstBackoff   = 50 * time.Millisecond
 	lastBackoff    = 5 * time.Second
+	maxPanics      = 3 // of the sink in a row, about the same events
 )
+
+var errPanicked = errors.New("the sink panicked")
 
 // refusals are what the sink refused for good of one batch.
 type refusals struct {
@@ -54,6 +59,7 @@ func (o *Outbox) head() []*notifications.Event {
 	}
 	if len(o.batch) == 0 {
 		o.running = false
+		o.failing = nil // a panic over the last event, which is settled
 		if o.idle != nil {
 			close(o.idle)
 		}
@@ -88,13 +94,22 @@ func (o *Outbox) deliver(batch []*notifications.Event, refused *refusals) error 
 	return nil
 }
 
-// write offers batch until the sink takes it or refuses it for good. Any other error means
-// that it never will: ErrClosed, or what ended o.ctx.
+// write offers batch until the sink takes it or refuses it for good, as which it counts
+// that the sink has panicked maxPanics times in a row. Any other error means that it never
+// will: ErrClosed, or what ended o.ctx.
 func (o *Outbox) write(batch []*notifications.Event) error {
-	backoff := firstBackoff
+	backoff, panics := firstBackoff, 0
 	for {
 		err := o.attempt(batch)
+		if errors.Is(err, errPanicked) {
+			panics++
+		} else {
+			panics = 0
+		}
 		switch {
+		case panics == maxPanics:
+			o.failed(err)
+			return notifications.Permanent(err)
 		case errors.Is(err, notifications.ErrClosed):
 			return notifications.ErrClosed
 		case err == nil, notifications.IsPermanent(err):
@@ -113,13 +128,29 @@ func (o *Outbox) write(batch []*notifications.Event) error {
 	}
 }
 
-func (o *Outbox) attempt(batch []*notifications.Event) error {
+// attempt offers batch once. The sink's panic is an error: nobody else could recover it
+// here, and it would end the registry.
+func (o *Outbox) attempt(batch []*notifications.Event) (err error) {
 	ctx, cancel := context.WithTimeout(o.ctx, attemptTimeout)
 	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			err = o.panicked(v)
+		}
+	}()
 	o.mu.Lock()
 	o.began = time.Now()
 	o.mu.Unlock()
 	return o.dst.Write(ctx, batch)
+}
+
+// panicked returns what the sink panicked with as an error, and logs it if it is the first:
+// those after it would say the same.
+func (o *Outbox) panicked(v any) error {
+	o.panicOnce.Do(func() {
+		o.opts.Logger.Error("the sink has panicked", "panic", v, "stack", string(debug.Stack()))
+	})
+	return fmt.Errorf("%w: %v", errPanicked, v)
 }
 
 // failed notes that the sink does not take the head of the queue, and taken that it has

@@ -10,6 +10,11 @@
 // batch, the next one grows. A batch that the sink does not take now is offered again
 // until it does, with everything else behind it, so that no event overtakes another.
 //
+// Nothing that the sink does reaches the registry: while it fails or hangs nobody waits for
+// it, and its panic is an error like others, but for one thing. A batch with which it
+// panics again and again is halved until the culprits are alone, as if they had been
+// refused for good.
+//
 // Nothing is lost without being counted: what finds no room, what the sink refuses for
 // good, and what is left when Shutdown or the sink ends. Whoever makes an Outbox ends it
 // with [Outbox.Shutdown], before the sink.
@@ -73,6 +78,8 @@ type Outbox struct {
 	ctx     context.Context // of all attempts; ends when Shutdown has waited enough
 	cancel  context.CancelFunc
 	batch   []*notifications.Event // the goroutine's buffer
+
+	panicOnce sync.Once // the sink has panicked, and it was logged
 
 	mu        sync.Mutex
 	waiting   ring // that being written is at its head
@@ -201,8 +208,16 @@ func (o *Outbox) accept(batch []*notifications.Event, waits bool) *waiter {
 // mutates tells whether somebody who reads the registry could see that e happened.
 func mutates(e *notifications.Event) bool { return e.Action != notifications.ActionPull }
 
-// Wants tells whether the sink wants e.
-func (o *Outbox) Wants(e *notifications.Event) bool { return notifications.Wants(o.dst, e) }
+// Wants tells whether the sink wants e, and that it does if it panics.
+func (o *Outbox) Wants(e *notifications.Event) (wants bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = o.panicked(v)
+			wants = true
+		}
+	}()
+	return notifications.Wants(o.dst, e)
+}
 
 // Accepting says why an event would not be written or queued now, nil as far as it would:
 // the sink's last error while it does not take what waits longest, an error while it has

@@ -429,6 +429,64 @@ func TestRefusedForGood(t *testing.T) {
 	})
 }
 
+// A volatile sink panics over the batches that its rule names.
+type volatile struct {
+	notificationstest.Recorder
+	rule func(batch []*notifications.Event) bool
+}
+
+func (v *volatile) Write(ctx context.Context, batch []*notifications.Event) error {
+	if v.rule(batch) {
+		panic("boom")
+	}
+	return v.Recorder.Write(ctx, batch)
+}
+
+func (v *volatile) Wants(*notifications.Event) bool { panic("boom") }
+
+func TestPanicsOfTheSink(t *testing.T) {
+	panics := 0
+	for name, tc := range map[string]struct {
+		rule    func([]*notifications.Event) bool
+		refused []int
+	}{
+		"passing": {func([]*notifications.Event) bool { panics++; return panics < 3 }, nil},
+		"over some events": {func(batch []*notifications.Event) bool {
+			return slices.ContainsFunc(batch, func(e *notifications.Event) bool { return notificationstest.Number(e)%7 == 3 })
+		}, []int{3, 10, 17}},
+		"always": {func([]*notifications.Event) bool { return true }, numbers(0, 20)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var logs bytes.Buffer
+				reg := prometheus.NewRegistry()
+				sink := &volatile{rule: tc.rule}
+				o := outbox.New(sink, &outbox.Options{Registerer: reg, Logger: logger(&logs)})
+				wrote(t, o, pushes(0, 20), outbox.DefaultWait)
+				if err := o.Accepting(); err == nil || !strings.Contains(err.Error(), "boom") {
+					t.Errorf("Accepting of a sink that panics = %v", err)
+				}
+				time.Sleep(time.Minute)
+				if err := o.Accepting(); err != nil { // or nothing would ever be tried again
+					t.Errorf("Accepting when nothing waits = %v", err)
+				}
+				if !o.Wants(pushes(0, 1)[0]) {
+					t.Error("what the sink cannot say is not wanted")
+				}
+				mustShutdown(t, o)
+				want := slices.DeleteFunc(numbers(0, 20), func(n int) bool { return slices.Contains(tc.refused, n) })
+				if diff := cmp.Diff(want, notificationstest.Numbers(sink.Events())); diff != "" {
+					t.Error(diff)
+				}
+				unrecorded(t, reg, map[string]int{"refused": len(tc.refused)})
+				if n := strings.Count(logs.String(), "ERROR the sink has panicked"); n != 1 {
+					t.Errorf("%d panics are logged:\n%s", n, logs.String())
+				}
+			})
+		})
+	}
+}
+
 func TestSinkThatClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rec notificationstest.Recorder
