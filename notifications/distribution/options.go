@@ -47,7 +47,9 @@ type Options struct {
 	Waiting int
 
 	// Registerer gets regcast_observer_unrecorded_events_total and
-	// regcast_observer_waiting_events; nil: no metrics.
+	// regcast_observer_waiting_events; nil: no metrics. It may be given to one Middleware or
+	// observer.Observer. Where there are more, each gets one with another value of the same
+	// label, see prometheus.WrapRegistererWith: given the same twice, Register panics.
 	Registerer prometheus.Registerer
 
 	Logger *slog.Logger // nil: nothing is logged

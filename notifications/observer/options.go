@@ -91,8 +91,12 @@ type Options struct {
 	// Refuse. nil: known only once a write has failed or taken too long.
 	Accepting func() error
 
-	Registerer prometheus.Registerer // nil: no metrics
-	Logger     *slog.Logger          // nil: nothing is logged
+	// Registerer gets the metrics; nil: there are none. It may be given to one Observer or
+	// distribution.Middleware. Where there are more, each gets one with another value of the
+	// same label, see prometheus.WrapRegistererWith: given the same twice, New panics.
+	Registerer prometheus.Registerer
+
+	Logger *slog.Logger // nil: nothing is logged
 }
 
 // A Deletion is what a request outside the distribution API deletes: a tag of a

@@ -62,8 +62,8 @@ type Options struct {
 	// known only once a write has failed, or has taken too long.
 	Accepting func() error
 
-	// Registerer gets the metrics; nil: none. Several outboxes share one with labels of
-	// their own, see prometheus.WrapRegistererWith.
+	// Registerer gets the metrics; nil: none. Several outboxes share a registry with one
+	// value each of the same label, see prometheus.WrapRegistererWith.
 	Registerer prometheus.Registerer
 
 	Logger *slog.Logger // nil: nothing is logged

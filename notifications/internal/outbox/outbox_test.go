@@ -553,6 +553,25 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+func TestSeveralOutboxesShareARegistry(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for _, name := range []string{"a", "b"} {
+		o := outbox.New(&notificationstest.Recorder{}, &outbox.Options{
+			Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"part": name}, reg),
+		})
+		mustShutdown(t, o)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if want := map[string]int{"regcast_observer_unrecorded_events_total": 8, "regcast_observer_waiting_events": 2}[f.GetName()]; len(f.GetMetric()) != want {
+			t.Errorf("%s: %d metrics, want %d", f.GetName(), len(f.GetMetric()), want)
+		}
+	}
+}
+
 func TestAcceptingOfTheSink(t *testing.T) {
 	o := outbox.New(&notificationstest.Recorder{}, &outbox.Options{Accepting: func() error { return errLater }})
 	if err := o.Accepting(); !errors.Is(err, errLater) {
