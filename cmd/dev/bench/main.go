@@ -50,7 +50,7 @@ type row struct {
 
 // rows is the table of DESIGN §11, in its order.
 func rows() []row {
-	return slices.Concat(deliveryRows(), intakeRows(), relayRows(), bridgeRows(), observerRows(), scaleRows())
+	return slices.Concat(deliveryRows(), intakeRows(), relayRows(), bridgeRows(), observerRows(), cacheRows(), scaleRows())
 }
 
 var errMissed = errors.New("a budget was missed")
