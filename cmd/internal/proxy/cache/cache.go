@@ -66,7 +66,7 @@ func New(next http.Handler, store Store, opts *Options) *Cache {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics(o.Registerer, o.Proxy)
-	return &Cache{next: next, store: newGuarded(store, o.TTL, m, o.Logger), opts: &o, metrics: m}
+	return &Cache{next: next, store: newGuarded(store, m, o.Logger), opts: &o, metrics: m}
 }
 
 // ServeHTTP answers r.
@@ -87,7 +87,8 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.answer(w, r, q)
 }
 
-// Invalidate forgets what is known of a repository, since it was changed in another way.
+// Invalidate forgets what is known of a repository, since it was changed in another way;
+// "" is all of them.
 func (c *Cache) Invalidate(ctx context.Context, repository string) {
 	c.store.bump(ctx, repository)
 }

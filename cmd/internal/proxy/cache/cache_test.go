@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -483,6 +484,41 @@ func TestAStoreThatFails(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A store that could not be told that everything has changed, or of more changes than are
+// remembered, is told when it works again, and believed no sooner.
+func TestAStoreThatMissesEverything(t *testing.T) {
+	for what, change := range map[string]func(*cache.Cache){
+		"everything": func(c *cache.Cache) { c.Invalidate(t.Context(), "") },
+		"too many": func(c *cache.Cache) {
+			for i := range 10_000 {
+				c.Invalidate(t.Context(), fmt.Sprint("other/", i))
+			}
+			c.Invalidate(t.Context(), strings.Split(byTag, "/manifests/")[0][len("/v2/"):])
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &failing{Store: cache.NewMemory(time.Hour, 0)}
+				c := cache.New(&backend{}, s, &cache.Options{Anonymous: true, TTL: time.Hour})
+				ask(c, "GET", byTag)
+				s.err = errors.New("away")
+				change(c)
+				s.err = nil
+				time.Sleep(2 * time.Second) // it is left alone for a while
+				var got []string
+				for range 1000 { // requests are what it is told by, of some at a time
+					w := ask(c, "GET", byTag)
+					got = append(got, w.Header().Get("X-Cache"))
+				}
+				first := slices.IndexFunc(got, func(from string) bool { return from != "upstream" })
+				if first < 0 || got[first] != "MISS" || got[len(got)-1] != "HIT" {
+					t.Errorf("answers are from %q at first, and %q at last, want MISS and then HIT", got[max(first, 0)], got[len(got)-1])
+				}
+			})
+		})
+	}
 }
 
 // failing is a store that fails if it is told to.

@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxOwed is of how many repositories it is remembered that the store could not be
-	// told of a change.
+	// told of a change. Of more, all are thought to have changed.
 	maxOwed = 10_000
 	// retryEvery is how long a store that has failed is left alone.
 	retryEvery = time.Second
@@ -22,16 +22,14 @@ const (
 // A guarded is a store that may fail, and what must not be believed because it has.
 type guarded struct {
 	store   Store
-	ttl     time.Duration
 	metrics *metrics
 	log     *slog.Logger
 
 	mu       sync.Mutex
 	down     time.Time       // until when it is left alone
 	failing  bool            // it was so the last time
-	owed     map[string]debt // generations to begin, by repository
+	owed     map[string]debt // generations to begin, by repository; "" is all of them
 	debts    uint64          // there were
-	distrust time.Time       // until when nothing is believed
 	repaying bool
 }
 
@@ -42,8 +40,8 @@ type debt struct {
 	from   time.Time
 }
 
-func newGuarded(store Store, ttl time.Duration, m *metrics, log *slog.Logger) *guarded {
-	return &guarded{store: store, ttl: ttl, metrics: m, log: log, owed: make(map[string]debt)}
+func newGuarded(store Store, m *metrics, log *slog.Logger) *guarded {
+	return &guarded{store: store, metrics: m, log: log, owed: make(map[string]debt)}
 }
 
 // get is Store.Get; trusted is false if nothing may be made of the store now.
@@ -69,7 +67,8 @@ func (g *guarded) believed(repository string) bool {
 	defer g.mu.Unlock()
 	now := time.Now()
 	_, owed := g.owed[repository]
-	return !owed && now.After(g.distrust) && now.After(g.down)
+	_, all := g.owed[""]
+	return !owed && !all && now.After(g.down)
 }
 
 // set is Store.Set.
@@ -114,11 +113,10 @@ func (g *guarded) suspect(ctx context.Context, repository string) {
 func (g *guarded) owe(repository string, from time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	was, known := g.owed[repository]
-	if !known && len(g.owed) >= maxOwed {
-		g.distrust = time.Now().Add(g.ttl)
-		return
+	if _, known := g.owed[repository]; !known && len(g.owed) >= maxOwed {
+		repository = ""
 	}
+	was := g.owed[repository]
 	if was.from.After(from) {
 		from = was.from
 	}

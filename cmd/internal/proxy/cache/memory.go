@@ -94,6 +94,10 @@ func (m *Memory) Set(_ context.Context, repository, key string, in Generation, v
 func (m *Memory) Bump(_ context.Context, repository string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if repository == "" {
+		m.generations.Purge() // each begins with the next question
+		return nil
+	}
 	m.begin(repository)
 	return nil
 }

@@ -23,8 +23,11 @@ const (
 // it is a miss after that.
 const generationLife = 7 * 24 * time.Hour
 
-// generationLen is the length of a generation in Redis, in bytes.
-const generationLen = 22
+// generationLen is the length of a generation in Redis, in bytes, and bothLen that of two.
+const (
+	generationLen = 22
+	bothLen       = 2 * generationLen
+)
 
 // RedisOptions say where in a Redis a [Store] is.
 type RedisOptions struct {
@@ -36,12 +39,14 @@ type RedisOptions struct {
 
 // A Redis is a [Store] that several processes share. Its keys, all of which expire, are
 //
-//	<prefix>proxy:{<sha256 of space and repository>}:generation
-//	<prefix>proxy:{<sha256 of space and repository>}:<key>
+//	<prefix>proxy:{<sha256 of space>}:generation
+//	<prefix>proxy:{<sha256 of space>}:<sha256 of repository>:generation
+//	<prefix>proxy:{<sha256 of space>}:<sha256 of repository>:<key>
 //
-// where the braces put those of one repository into one slot of a Redis cluster. A value
-// has the generation in front in which it was asked for. Generations are random and not
-// numbers, so that one that was evicted does not come again.
+// where the braces put those of one space into one slot of a Redis cluster, which answers
+// for one slot at a time. A value has the generations in front in which it was asked for:
+// that of all repositories, and its own. Generations are random and not numbers, so that
+// one that was evicted does not come again.
 //
 // Keep it in a Redis that saves nothing to disk, and read from the primary: a Redis that
 // starts from an old snapshot, or a replica that lags, knows an old generation. The client
@@ -67,9 +72,22 @@ func NewRedis(client redis.UniversalClient, opts *RedisOptions) (*Redis, error) 
 	return r, nil
 }
 
+// space is what all keys begin with.
+func (r *Redis) space() string {
+	return r.opts.Prefix + "proxy:{" + short(r.opts.Space) + "}:"
+}
+
+// place is what the keys of a repository begin with; with "" those of all of them.
 func (r *Redis) place(repository string) string {
-	sum := sha256.Sum256([]byte(r.opts.Space + "\x00" + repository))
-	return r.opts.Prefix + "proxy:{" + hex.EncodeToString(sum[:16]) + "}:"
+	if repository == "" {
+		return r.space()
+	}
+	return r.space() + short(repository) + ":"
+}
+
+func short(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:16])
 }
 
 // Get implements [Store].
@@ -77,8 +95,8 @@ func (r *Redis) Get(ctx context.Context, repository string, keys ...string) (Gen
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	place := r.place(repository)
-	names := make([]string, 1, 1+len(keys))
-	names[0] = place + "generation"
+	names := make([]string, 2, 2+len(keys))
+	names[0], names[1] = r.space()+"generation", place+"generation"
 	for _, key := range keys {
 		names = append(names, place+key)
 	}
@@ -86,35 +104,43 @@ func (r *Redis) Get(ctx context.Context, repository string, keys ...string) (Gen
 	if err != nil {
 		return "", nil, fmt.Errorf("reading from Redis: %w", err)
 	}
-	now, _ := values[0].(string)
-	if len(now) != generationLen {
-		now, err := r.begin(ctx, names[0])
+	all, _ := values[0].(string)
+	own, _ := values[1].(string)
+	if len(all) != generationLen || len(own) != generationLen {
+		now, err := r.begin(ctx, names[0], names[1])
 		return now, nil, err
 	}
-	for _, v := range values[1:] {
-		if s, ok := v.(string); ok && len(s) >= generationLen && s[:generationLen] == now {
-			return Generation(now), []byte(s[generationLen:]), nil
+	now := all + own
+	for _, v := range values[2:] {
+		if s, ok := v.(string); ok && len(s) >= bothLen && s[:bothLen] == now {
+			return Generation(now), []byte(s[bothLen:]), nil
 		}
 	}
 	return Generation(now), nil, nil
 }
 
-// begin begins the generation of a repository that has none, unless somebody else has just
-// done that.
-func (r *Redis) begin(ctx context.Context, name string) (Generation, error) {
-	var got *redis.StringCmd
+// begin begins those of two generations that are none, unless somebody else has just done
+// that.
+func (r *Redis) begin(ctx context.Context, all, own string) (Generation, error) {
+	var got *redis.SliceCmd
 	_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.SetNX(ctx, name, newGeneration(), generationLife)
-		got = p.Get(ctx, name)
+		p.SetNX(ctx, all, newGeneration(), generationLife)
+		p.SetNX(ctx, own, newGeneration(), generationLife)
+		got = p.MGet(ctx, all, own)
 		return nil
 	})
 	if err != nil {
 		return "", fmt.Errorf("writing to Redis: %w", err)
 	}
-	if len(got.Val()) != generationLen {
-		return "", errors.New("reading from Redis: what should be a generation is none")
+	now := ""
+	for _, v := range got.Val() {
+		s, _ := v.(string)
+		if len(s) != generationLen {
+			return "", errors.New("reading from Redis: what should be a generation is none")
+		}
+		now += s
 	}
-	return Generation(got.Val()), nil
+	return Generation(now), nil
 }
 
 func newGeneration() string {

@@ -16,6 +16,6 @@ type Store interface {
 	// Set keeps value, for the TTL of the Store at most, in the generation in which it
 	// was asked for, which may be over. Nobody changes value afterwards.
 	Set(ctx context.Context, repository, key string, in Generation, value []byte) error
-	// Bump begins another generation.
+	// Bump begins another generation of a repository, or with "" of all of them.
 	Bump(ctx context.Context, repository string) error
 }

@@ -140,6 +140,22 @@ func testStore(t *testing.T, s cache.Store) {
 		}
 		seen[g] = true
 	}
+
+	inA, _ := get("a")
+	set("a", "k", inA, "a's")
+	if _, v := get("b", "k"); v != "b's" {
+		t.Errorf("before a change of all: %s", v)
+	}
+	bump("")
+	for _, repository := range []string{"a", "b"} {
+		if g, v := get(repository, "k"); v != "nothing" || g == inA || g == inB {
+			t.Errorf("after a change of all: %s in %q", v, g)
+		}
+	}
+	set("a", "k", inA, "late")
+	if _, v := get("a", "k"); v != "nothing" {
+		t.Errorf("what is older than a change of all: %s", v)
+	}
 }
 
 func TestMemoryForgets(t *testing.T) {
