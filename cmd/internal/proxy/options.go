@@ -15,6 +15,7 @@ import (
 	"github.com/regcast/regcast/cmd/internal/proxy/cache"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/observer"
+	descriptors "github.com/regcast/regcast/notifications/observer/cache"
 )
 
 // Options are what a [Proxy] needs to know.
@@ -50,6 +51,9 @@ type Options struct {
 	// shares answers count. The store is the caller's.
 	Cache        cache.Store
 	CacheOptions cache.Options
+	// Descriptors is what the sizes and media types in events are remembered with; nil: in
+	// memory, see observer.Options.
+	Descriptors descriptors.Provider
 
 	TLS      UpstreamTLS
 	HTTP2    bool // with a registry that speaks it, over TLS

@@ -72,7 +72,7 @@ func (p *Proxy) cacheOptions() *cache.Options {
 }
 
 // Invalidate has a cache forget what it knows of a repository, since an event says that it
-// was changed in another way.
+// was changed in another way; "" is all of them.
 func (p *Proxy) Invalidate(ctx context.Context, repository string) {
 	if p.cache != nil {
 		p.cache.Invalidate(ctx, repository)
@@ -86,6 +86,7 @@ func (p *Proxy) observerOptions() *observer.Options {
 		TrustedProxies:    p.opts.TrustedProxies,
 		KeepsTags:         p.opts.KeepsTags,
 		Extra:             vendors(p.opts.Extra),
+		Descriptors:       p.opts.Descriptors,
 		Wait:              p.opts.RecordWait,
 		Refuse:            p.opts.Refuse,
 		Accepting:         p.opts.Accepting,
@@ -139,23 +140,25 @@ func (p *Proxy) leave() {
 	}
 }
 
-// Shutdown refuses new requests, waits until those under way have ended, those included
-// whose client has gone, and cuts them when ctx ends. Then it writes the events that still
-// wait, until ctx ends, and closes the connections to the registry. Later calls do nothing.
-func (p *Proxy) Shutdown(ctx context.Context) error {
+// Drain refuses new requests and waits until those under way have ended, those included
+// whose client has gone; it cuts them when ctx ends.
+func (p *Proxy) Drain(ctx context.Context) {
 	p.mu.Lock()
-	again := p.closed
-	p.closed = true
-	if !again && p.active == 0 {
+	if !p.closed && p.active == 0 {
 		close(p.idle)
 	}
+	p.closed = true
 	p.mu.Unlock()
-	if again {
-		return nil
-	}
 	stop := context.AfterFunc(ctx, func() { p.cutOff(errCut) })
 	defer stop()
 	<-p.idle
+}
+
+// Shutdown drains the Proxy, then writes the events that still wait, until ctx ends, and
+// closes the connections to the registry. Whoever wants to give the events a time of their
+// own calls Drain before. Later calls do nothing.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.Drain(ctx)
 	err := p.observer.Shutdown(ctx)
 	p.forward.transport.CloseIdleConnections()
 	return err
