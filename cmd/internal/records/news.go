@@ -17,6 +17,11 @@ type Door interface {
 type News struct {
 	Door
 
+	// Heard is called with what has come after the engine has had it, and must not wait;
+	// nil: nobody. An event tells what has happened whether it could be stored or not, and
+	// be it for the second time: whoever sent it may not have been told of the first.
+	Heard func(events []*notifications.Event)
+
 	mu   sync.Mutex
 	next chan struct{} // closed when something is stored; nil while nobody waits
 }
@@ -27,6 +32,7 @@ func (n *News) Write(ctx context.Context, batch []*notifications.Event) error {
 	if err == nil {
 		n.wake()
 	}
+	n.tell(batch)
 	return err
 }
 
@@ -36,7 +42,14 @@ func (n *News) Record(ctx context.Context, events []*notifications.Event, bad []
 	if receipt.Accepted > 0 {
 		n.wake()
 	}
+	n.tell(events)
 	return receipt, err
+}
+
+func (n *News) tell(events []*notifications.Event) {
+	if n.Heard != nil && len(events) > 0 {
+		n.Heard(events)
+	}
 }
 
 func (n *News) wake() {

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/regcast/regcast/notifications"
@@ -12,7 +13,12 @@ import (
 func TestNews(t *testing.T) {
 	engine := sinks.NewMemory(nil)
 	defer engine.Shutdown(t.Context())
-	n := &News{Door: engine}
+	var heard []string
+	n := &News{Door: engine, Heard: func(events []*notifications.Event) {
+		for _, e := range events {
+			heard = append(heard, e.ID)
+		}
+	}}
 	events := notificationstest.Pushes(1, 2, "team/a")
 	for _, c := range []struct {
 		what  string
@@ -40,5 +46,15 @@ func TestNews(t *testing.T) {
 		if woken != c.wakes {
 			t.Errorf("%s: woken is %t, want %t", c.what, woken, c.wakes)
 		}
+	}
+	if err := engine.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Write(t.Context(), events[:1]); err == nil {
+		t.Error("an engine that is shut down stores events")
+	}
+	one, two := events[0].ID, events[1].ID
+	if want := []string{one, two, two, one}; !slices.Equal(heard, want) {
+		t.Errorf("heard of %v, want %v: what is stored, what was before, and what is not", heard, want)
 	}
 }
