@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -65,6 +66,8 @@ type App struct {
 	servers    servers
 	fronts     []*front // by the order of the configuration
 
+	invalidators invalidators // of the fronts with a cache
+
 	stopping atomic.Bool
 	tokens   atomic.Pointer[credentials]
 
@@ -104,6 +107,9 @@ func Start(ctx context.Context, cfg *config.Config, opts Options) (_ *App, err e
 	}
 	a.metrics.Observe(a.engine)
 	a.news = &records.News{Door: a.engine}
+	if slices.ContainsFunc(cfg.Proxies, func(p config.Proxy) bool { return p.Cache.Kind != config.CacheNone }) {
+		a.news.Heard = a.invalidators.hear
+	}
 	a.deliveries = delivery.Start(&delivery.Options{
 		Engine: a.engine, Metrics: series{a.metrics, a.mirrored}, Logger: a.logger, Build: a.newEndpoint,
 		Removed: func(ctx context.Context, name string) error { return a.replays.EndpointRemoved(ctx, name) },
@@ -197,7 +203,7 @@ func (a *App) stop(ctx context.Context) (errs []error) {
 	if len(a.fronts) > 0 {
 		errs = append(errs, a.stopFronts(ctx, a.config.Load().DrainTimeout))
 	}
-	errs = append(errs, a.servers.intake.shutdown(ctx))
+	errs = append(errs, a.servers.intake.shutdown(ctx), a.closeCaches(ctx))
 	if a.deliveries != nil {
 		errs = append(errs, a.deliveries.Shutdown(ctx))
 	}

@@ -25,8 +25,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Distribution, a registry in some tests, does not end its own broadcaster of events.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run"))
+	// Distribution, a registry in some tests, ends neither its broadcaster of events nor the
+	// queues of its endpoints.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run"),
+		goleak.IgnoreAnyFunction("github.com/distribution/distribution/v3/notifications.(*eventQueue).run"))
 }
 
 // patience bounds what a test waits for; it is never waited out by a test that passes.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/regcast/regcast/cmd/internal/proxy"
 	"github.com/regcast/regcast/config"
@@ -25,10 +26,12 @@ type front struct {
 	name   string
 	server *server
 	proxy  *proxy.Proxy
+	redis  *redis.Client // nil unless that is where the cache is; closed after everything
 }
 
 // frontGrace is how long a proxy may take, once no client is served any more, until the
-// registry has answered changes whose clients have gone and their events are stored.
+// registry has answered changes whose clients have gone, and as long again until their
+// events are stored.
 const frontGrace = 5 * time.Second
 
 // startFronts begins to listen in front of registries.
@@ -62,13 +65,26 @@ func (a *App) startFront(cfg *config.Config, i int) (*front, error) {
 	opts.Source = notifications.SourceRecord{Addr: sourceAddr(cfg, c, s.addr()), InstanceID: uuid.NewString()}
 	opts.Accepting = a.condition.Accepting
 	opts.Registerer, opts.Logger = a.registry, a.logger
+	client, err := openCache(&c.Cache, opts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("proxy[%d].cache: %w", i, err), s.listener.Close())
+	}
 	p, err := proxy.New(a.news, opts)
 	if err != nil {
+		if client != nil {
+			err = errors.Join(err, client.Close())
+		}
 		return nil, errors.Join(err, s.listener.Close())
+	}
+	if client != nil {
+		p.Invalidate(context.Background(), everything) // of which a process that was killed may owe something
+	}
+	if opts.Cache != nil {
+		a.invalidators.add(startInvalidator(c.Name, p.Invalidate, a.registry))
 	}
 	h.Handler = p
 	s.serve(a.servers.failed)
-	return &front{c.Name, s, p}, nil
+	return &front{c.Name, s, p, client}, nil
 }
 
 // sourceAddr is how a proxy that listens on addr names the registry behind it. An address
@@ -115,6 +131,9 @@ func proxyOptions(c *config.Proxy) (*proxy.Options, error) {
 			Metadata: c.Timeouts.Metadata, Commit: c.Timeouts.Commit, Idle: c.Timeouts.Idle,
 		},
 	}
+	if opts.CacheOptions, err = cacheOptions(&c.Cache); err != nil {
+		return nil, err
+	}
 	if c.Parity == config.ParityStrict {
 		opts.Parity = observer.Strict
 	}
@@ -142,8 +161,10 @@ func checkProxy(cfg *config.Config, i int) (problems config.Problems) {
 	if _, err := serverTLS(c.TLS); err != nil {
 		report(at+".tls", "%v", err)
 	}
-	if c.Cache.Kind != config.CacheNone {
-		report(at+".cache.kind", "%q is not yet available in this version", c.Cache.Kind)
+	if c.Cache.Kind == config.CacheRedis {
+		if _, err := redisOptions(c.Cache.Redis.URLFile); err != nil {
+			report(at+".cache.redis.url_file", "%v", err)
+		}
 	}
 	for j, glob := range c.Cache.Share.Public {
 		if _, err := sinks.ParseGlob(glob); err != nil {
@@ -178,6 +199,9 @@ func (f *front) stop(ctx context.Context, drain time.Duration) (cut bool, err er
 	if cut = errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil; cut {
 		err = nil // as was configured
 	}
+	ending, cancel := context.WithTimeout(ctx, frontGrace)
+	defer cancel()
+	f.proxy.Drain(ending)
 	storing, cancel := context.WithTimeout(ctx, frontGrace)
 	defer cancel()
 	if stopErr := f.proxy.Shutdown(storing); stopErr != nil {

@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcast/regcast/notifications"
+)
+
+// invalidators are those of all proxies with a cache, each of which hears of every event: a
+// registry has more names than one, and to forget too much is no harm.
+type invalidators struct {
+	mu  sync.RWMutex
+	all []*invalidator
+}
+
+func (s *invalidators) add(v *invalidator) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, v)
+}
+
+// hear is told of events when they have come. It waits for nothing.
+func (s *invalidators) hear(events []*notifications.Event) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, v := range s.all {
+		v.hear(events)
+	}
+}
+
+// stop ends all of them.
+func (s *invalidators) stop(ctx context.Context) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var ended sync.WaitGroup
+	for _, v := range s.all {
+		ended.Go(func() { v.stop(ctx) })
+	}
+	ended.Wait()
+}
+
+// maxUntold is how many repositories an invalidator remembers while its cache is slow. If
+// more change, the cache forgets everything.
+const maxUntold = 10_000
+
+// everything stands for all repositories.
+const everything = ""
+
+// An invalidator has a cache forget the repositories that events say have changed.
+type invalidator struct {
+	forget func(ctx context.Context, repository string)
+	told   map[bool]prometheus.Counter // by whether it was everything
+
+	ctx    context.Context // ends when stop does not wait any longer
+	cancel context.CancelFunc
+	more   chan struct{} // has one while something is untold
+	done   chan struct{}
+
+	mu     sync.Mutex
+	untold map[string]struct{}
+	closed bool
+}
+
+// startInvalidator returns an invalidator at work; its stop ends it.
+func startInvalidator(proxy string, forget func(context.Context, string), reg prometheus.Registerer) *invalidator {
+	told := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "regcast_proxy_cache_invalidations_total", ConstLabels: prometheus.Labels{"proxy": proxy},
+		Help: "How often events had the cache forget a repository, or everything since too many waited.",
+	}, []string{"scope"})
+	reg.MustRegister(told)
+	v := &invalidator{
+		forget: forget,
+		told:   map[bool]prometheus.Counter{false: told.WithLabelValues("repository"), true: told.WithLabelValues("everything")},
+		more:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		untold: make(map[string]struct{}),
+	}
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	go v.run()
+	return v
+}
+
+// hear remembers what has changed.
+func (v *invalidator) hear(events []*notifications.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return
+	}
+	for _, e := range events {
+		if e.Action == notifications.ActionPull {
+			continue
+		}
+		if _, all := v.untold[everything]; all {
+			break
+		}
+		if _, known := v.untold[e.Repository]; !known {
+			v.untold[strings.Clone(e.Repository)] = struct{}{} // without the rest of the event
+		}
+		if len(v.untold) > maxUntold {
+			v.untold = map[string]struct{}{everything: {}}
+		}
+	}
+	if len(v.untold) > 0 {
+		v.wake()
+	}
+}
+
+func (v *invalidator) wake() {
+	select {
+	case v.more <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what is untold.
+func (v *invalidator) take() map[string]struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	taken := v.untold
+	v.untold = make(map[string]struct{})
+	return taken
+}
+
+func (v *invalidator) run() {
+	defer close(v.done)
+	for range v.more {
+		for repository := range v.take() {
+			if v.ctx.Err() != nil {
+				return
+			}
+			v.forget(v.ctx, repository)
+			v.told[repository == everything].Inc()
+		}
+	}
+}
+
+// stop has the cache told of the last, until ctx ends. Later calls do nothing.
+func (v *invalidator) stop(ctx context.Context) {
+	v.mu.Lock()
+	if !v.closed {
+		v.closed = true
+		close(v.more)
+	}
+	v.mu.Unlock()
+	defer context.AfterFunc(ctx, v.cancel)()
+	<-v.done
+	v.cancel()
+}

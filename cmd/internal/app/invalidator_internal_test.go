@@ -1,0 +1,86 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcast/regcast/notifications"
+)
+
+// Whoever tells an invalidator never waits: while the cache is slow a repository is
+// remembered once, and everything is forgotten when there are too many.
+func TestInvalidator(t *testing.T) {
+	push := func(repository string) []*notifications.Event {
+		return []*notifications.Event{{Action: notifications.ActionPush, Repository: repository}}
+	}
+	for what, c := range map[string]struct {
+		hear func(*invalidator)
+		want []string
+	}{
+		"one of many events": {func(v *invalidator) {
+			for range 3 * maxUntold {
+				v.hear(push("a"))
+			}
+			v.hear(push("b"))
+		}, []string{"first", "a", "b"}},
+		"pulls": {func(v *invalidator) {
+			v.hear([]*notifications.Event{{Action: notifications.ActionPull, Repository: "a"}})
+		}, []string{"first"}},
+		"what nobody knows": {func(v *invalidator) {
+			v.hear([]*notifications.Event{{Action: "quarantine", Repository: "a"}})
+		}, []string{"first", "a"}},
+		"too many": {func(v *invalidator) {
+			for i := range 3 * maxUntold {
+				v.hear(push(fmt.Sprint(i)))
+			}
+		}, []string{"first", everything}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var told []string
+				slow := make(chan struct{})
+				v := startInvalidator("main", func(_ context.Context, repository string) {
+					told = append(told, repository)
+					<-slow
+				}, prometheus.NewPedanticRegistry())
+				v.hear(push("first"))
+				synctest.Wait()
+				c.hear(v)
+				close(slow)
+				v.stop(t.Context())
+				v.hear(push("later"))
+				v.stop(t.Context())
+				slices.Sort(told[1:])
+				if !slices.Equal(told, c.want) {
+					t.Errorf("the cache has forgotten %q, want %q", told, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A cache that does not answer keeps nobody from stopping.
+func TestInvalidatorStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		v := startInvalidator("main", func(ctx context.Context, _ string) {
+			told++
+			<-ctx.Done()
+		}, prometheus.NewPedanticRegistry())
+		for i := range 100 {
+			v.hear([]*notifications.Event{{Action: notifications.ActionPush, Repository: fmt.Sprint(i)}})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		v.stop(ctx)
+		if told != 1 {
+			t.Errorf("%d repositories were told of after the end, want none", told-1)
+		}
+	})
+}
