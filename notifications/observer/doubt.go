@@ -23,3 +23,20 @@ func resembles(p string) bool {
 	}
 	return false
 }
+
+// sure tells whether a pull was read by the registry as it was here. A path with escapes
+// may mean something else to it; then its answer has to name the digest, and of what was
+// asked for by digest that one. In doubt a success is counted.
+func (x *exchange) sure() bool {
+	if !x.escaped {
+		return true
+	}
+	word, asked := x.answer.digest, x.route.Digest
+	if word != "" && (asked == "" || word == asked) {
+		return true
+	}
+	if x.succeeded() || isRedirect(x.status) {
+		x.observer.metrics.unclassified.Inc()
+	}
+	return false
+}

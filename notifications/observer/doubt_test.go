@@ -1,11 +1,16 @@
 package observer_test
 
 import (
+	"fmt"
 	"io"
 	"log"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/regcast/regcast/notifications/observer"
 )
 
 // A registry that takes /x/foo/manifests/latest for a manifest of foo has been changed by
@@ -71,6 +76,65 @@ func TestWhatLooksLikeAChange(t *testing.T) {
 			}
 			if n := metric(t, w.metrics, "regcast_observer_unclassified_total"); n != tc.want {
 				t.Errorf("%v unclassified, want %v", n, tc.want)
+			}
+		})
+	}
+}
+
+// A path may be spelled with escapes. What a Go server has made of it is sure of a change
+// that succeeded, and of a read if the answer says what was read.
+func TestEscapedPaths(t *testing.T) {
+	d, word := blob.String(), []string{"Docker-Content-Digest", blob.String()}
+	typed := []string{"Content-Type", ociManifest, "Docker-Content-Digest", manifest.String()}
+	pulled := fmt.Sprintf("a/b:v1@image manifest.v1+json %d refs=config,blob", len(image))
+	escaped := strings.Replace(d, ":", "%3A", 1)
+	for _, tc := range []struct {
+		name         string
+		exchanges    []exchange
+		want         []string
+		unclassified float64
+	}{
+		{"a pull of a manifest", []exchange{{"GET", "/v2/a%2Fb/manifests/v1", "", nil, 200, typed, image}}, []string{"pull GET " + pulled}, 0},
+		{"a look at a manifest", []exchange{{"HEAD", "/v2/a/b/%6Danifests/v1", "", nil, 200, typed, ""}},
+			[]string{"pull HEAD a/b:v1@image manifest.v1+json 0"}, 0},
+		{"a pull of a manifest by an unknown digest", []exchange{{"GET", "/v2/a%2Fb/manifests/v1", "", nil, 200, typed[:2], image}}, nil, 1},
+		{"a pull of another manifest than was asked for",
+			[]exchange{{"GET", "/v2/a/b/manifests/" + escaped, "", nil, 200, typed, image}}, nil, 1},
+		{"a manifest that is not there", []exchange{{"GET", "/v2/a%2Fb/manifests/v1", "", nil, 404, nil, "no"}}, nil, 0},
+		{"a manifest that has not changed", []exchange{{"GET", "/v2/a%2Fb/manifests/v1", "", nil, 304, nil, ""}}, nil, 0},
+		{"a pull of a blob", []exchange{{"GET", "/v2/a/b/blobs/" + escaped, "", nil, 200, word, blobContent}}, []string{"pull GET a/b@blob 22"}, 0},
+		{"a pull of a blob elsewhere", []exchange{{"GET", "/v2/a/b/blobs/" + escaped, "", nil, 307, append(word, "Location", "/x"), ""}}, []string{"pull GET a/b@blob 0"}, 0},
+		{"a blob of which the registry does not say the digest", []exchange{{"GET", "/v2/a/b/blobs/" + escaped, "", nil, 200, nil, blobContent}}, nil, 1},
+		{"a blob elsewhere of which the registry does not say the digest", []exchange{{"GET", "/v2/a/b/blobs/" + escaped, "", nil, 307, []string{"Location", "/x"}, ""}}, nil, 1},
+		{"a blob that is not there", []exchange{{"HEAD", "/v2/a/b/blobs/" + escaped, "", nil, 404, nil, ""}}, nil, 0},
+		{"a push", []exchange{{"PUT", "/v2/a%2Fb/manifests/v1", image, typed[:2], 201, nil, ""}}, []string{"push PUT " + pulled}, 0},
+		{"a delete of a tag", []exchange{{"DELETE", "/v2/a/b/manifests/%761", "", nil, 202, nil, ""}}, []string{"delete DELETE a/b:v1"}, 0},
+		{"a delete of a blob", []exchange{{"DELETE", "/v2/a/b/blobs/" + escaped, "", nil, 202, nil, ""}}, []string{"delete DELETE a/b@blob kind=blob"}, 0},
+		{"a delete that was refused", []exchange{{"DELETE", "/v2/a/b/manifests/%761", "", nil, 405, nil, ""}}, nil, 0},
+		{"an upload", []exchange{
+			{"POST", "/v2/a%2Fb/blobs/uploads/", "", nil, 202, []string{"Location", "/v2/a/b/blobs/uploads/x%3D"}, ""},
+			{"PUT", "/v2/a/b/blobs/uploads/x%3D?digest=" + escaped, blobContent, nil, 201, nil, ""},
+		}, []string{"push PUT a/b@blob 22"}, 0},
+		{"an upload whose session is escaped twice", []exchange{
+			{"POST", "/v2/a/b/blobs/uploads/", "", nil, 202, []string{"Location", "/v2/a/b/blobs/uploads/x%2541%3D"}, ""},
+			{"PUT", "/v2/a/b/blobs/uploads/x%2541%3D?digest=" + d, blobContent, nil, 201, nil, ""},
+		}, []string{"push PUT a/b@blob 22"}, 0},
+		{"a change that is escaped twice", []exchange{{"DELETE", "/v2/a%252Fb/manifests/v1", "", nil, 202, nil, ""}}, nil, 1},
+		{"a change that is escaped twice in part", []exchange{{"DELETE", "/v2/%61/b/blobs/uploads/%2541", "", nil, 202, nil, ""}}, nil, 1},
+		{"a change with escaped dots", []exchange{{"DELETE", "/v2/x/%2e%2e/a/manifests/v1", "", nil, 202, nil, ""}}, nil, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := watch(t, scripted(t, tc.exchanges), &observer.Options{IncludeReferences: true})
+			for _, x := range tc.exchanges {
+				w.do(t, x.method, x.path, x.body, x.header...)
+			}
+			w.end()
+			if diff := cmp.Diff(tc.want, briefs(t, w.events.Events())); diff != "" {
+				t.Errorf("events, -want +got:\n%s", diff)
+			}
+			if n := metric(t, w.metrics, "regcast_observer_unclassified_total"); n != tc.unclassified {
+				t.Errorf("%v unclassified, want %v", n, tc.unclassified)
 			}
 		})
 	}

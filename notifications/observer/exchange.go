@@ -23,6 +23,7 @@ type exchange struct {
 	request     *http.Request // as it came; the handler gets a copy if its body is watched
 	route       Route
 	session     string // the path of the upload it belongs to, "" if that is unknown
+	escaped     bool   // the path was spelled with escapes
 	operation   operation
 	deletion    Deletion // by a vendor's route
 	credentials credentials
@@ -119,9 +120,13 @@ func (x *exchange) finish(returned bool) {
 	x.cut = x.cut || !returned
 	switch x.operation {
 	case pullManifest:
-		x.manifestPulled()
+		if x.sure() {
+			x.manifestPulled()
+		}
 	case pullBlob:
-		x.blobPulled()
+		if x.sure() {
+			x.blobPulled()
+		}
 	case pushManifest:
 		x.learnPushed()
 	case patchUpload, finishUpload:

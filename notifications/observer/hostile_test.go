@@ -27,10 +27,10 @@ func TestHostileRequests(t *testing.T) {
 		want                  string
 		unclassified          bool
 	}{
-		{"escaped slash in the name", "GET /v2/a%2Fb/blobs/" + d, "200", "", false},
-		{"escaped letter in the name", "PUT /v2/%61/b/manifests/v1", "201", "", true},
+		{"escaped slash in the name", "GET /v2/a%2Fb/blobs/" + d, "200", "", true},
+		{"escaped letter in the name", "PUT /v2/%61/b/manifests/v1 " + image, "201", push, false},
 		{"escaped dots", "PUT /v2/x/%2e%2e/a/manifests/v1", "201", "", true},
-		{"escaped colon in the digest", "DELETE /v2/a/manifests/" + strings.Replace(d, ":", "%3A", 1), "202", "", true},
+		{"escaped colon in the digest", "DELETE /v2/a/manifests/" + strings.Replace(d, ":", "%3A", 1), "202", "delete DELETE a@blob kind=manifest", false},
 		{"two slashes", "DELETE /v2//a/manifests/v1", "202", "", true},
 		{"two slashes first", "DELETE //v2/a/manifests/v1", "202", "", true},
 		{"dots", "DELETE /v2/x/../a/manifests/v1", "202", "", true},

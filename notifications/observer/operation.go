@@ -59,14 +59,17 @@ func (o *Observer) classify(r *http.Request) *exchange {
 		return nil
 	}
 	x := &exchange{observer: o, request: r, route: route, session: session, operation: op, deletion: deletion}
+	x.escaped = r.URL.RawPath != ""
 	x.credentials = credentialsOf(r)
 	return x
 }
 
-// route reads the path of r. The session is not "" if the registry has named this path as
-// that of an upload, whatever it looks like and however it is escaped now.
+// route reads the path of r, decoded as Go's servers read it; one that could be decoded
+// once more is none. The session is not "" if the registry has named this path as that of
+// an upload, whatever it looks like and however it is escaped now.
 func (o *Observer) route(r *http.Request) (route Route, session string) {
-	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && r.URL.RawPath == "" {
+	path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix)
+	if ok && (r.URL.RawPath == "" || !strings.Contains(path, "%")) {
 		route = ParseRoute(path)
 	}
 	switch route.Class {
