@@ -4,11 +4,9 @@ import (
 	"context"
 	"hash/maphash"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -115,59 +113,4 @@ func (d *descriptors) slot(repository string, dgst digest.Digest, how string) (*
 	_, _ = h.WriteString(repository)
 	sum := h.Sum64()
 	return &d.told[sum%uint64(len(d.told))], sum
-}
-
-// The bounds of what is remembered of manifests, 64 MiB together.
-const (
-	maxManifests  = 1024
-	maxRemembered = 64 << 10 // of a manifest's size, in bytes
-)
-
-// A manifestMemory has manifests whose bytes have passed with the right digest, so that
-// they need not be read each time, and that a HEAD can be told with references.
-type manifestMemory struct {
-	mu     sync.Mutex
-	recent *simplelru.LRU[content, *manifest]
-}
-
-type content struct {
-	repository string
-	dgst       digest.Digest
-}
-
-func newManifestMemory() *manifestMemory {
-	return &manifestMemory{recent: newLRU[content, *manifest](maxManifests, nil)}
-}
-
-func (m *manifestMemory) get(repository string, dgst digest.Digest) (*manifest, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.recent.Get(content{repository, dgst})
-}
-
-func (m *manifestMemory) has(repository string, dgst digest.Digest) bool {
-	_, ok := m.get(repository, dgst)
-	return ok
-}
-
-// add remembers a manifest, with its references if somebody wants them.
-func (m *manifestMemory) add(repository string, known *manifest, references bool) {
-	if known.descriptor.Size > maxRemembered {
-		return
-	}
-	kept := &manifest{descriptor: known.descriptor}
-	kept.descriptor.MediaType = strings.Clone(known.descriptor.MediaType)
-	kept.descriptor.Digest = digest.Digest(strings.Clone(known.descriptor.Digest.String()))
-	if references {
-		kept.references = known.references
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.recent.Add(content{strings.Clone(repository), kept.descriptor.Digest}, kept)
-}
-
-func (m *manifestMemory) remove(repository string, dgst digest.Digest) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.recent.Remove(content{repository, dgst})
 }
