@@ -49,22 +49,31 @@ func (a *addresses) rewrite(h http.Header, c client) {
 }
 
 // address rewrites one address: of the registry's, what comes before the path. Others,
-// such as those of an object storage, stay as they are.
+// such as those of an object storage, stay as they are, and so does one whose path alone
+// would be the address of another host.
 func (a *addresses) address(s string, c client) string {
 	scheme, host, rest := split(s)
 	switch {
 	case host == "" && (scheme != "" || !strings.HasPrefix(rest, "/")):
 		return s // a path from where the request was, or no address of ours
-	case host == "":
-		return a.public(rest, c)
-	case !a.own(scheme, host, c):
+	case host != "" && !a.own(scheme, host, c):
 		return s
 	}
 	rest = a.public(rest, c)
-	if a.relative || c.host == "" {
-		return rest
+	if host != "" && !a.relative && c.host != "" {
+		return c.scheme + "://" + c.host + rest
 	}
-	return c.scheme + "://" + c.host + rest
+	if namesHost(rest) {
+		return s
+	}
+	return rest
+}
+
+// namesHost tells whether a path would be read as the address of a host, as it begins with
+// two slashes (RFC 3986, section 4.2). For browsers a backslash is one, and a tab nothing.
+func namesHost(path string) bool {
+	next := strings.TrimLeft(path[1:], "\t\r\n")
+	return next != "" && (next[0] == '/' || next[0] == '\\')
 }
 
 // own tells whether host is one of the registry's names, in either scheme: that a

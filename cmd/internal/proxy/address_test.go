@@ -69,6 +69,13 @@ func TestAddresses(t *testing.T) {
 		{"one path for another", "http://10.0.0.1:5000/registry", nil, below, "/registry/v2/a", "/mirror/v2/a"},
 		{"relative", "http://10.0.0.1:5000", relative, plain, "http://10.0.0.1:5000/v2/?_state=a", "/v2/?_state=a"},
 		{"relative, elsewhere", "http://10.0.0.1:5000", relative, plain, "http://s3.example/", "http://s3.example/"},
+		{"what would name another host", "http://10.0.0.1:5000", relative, plain, "http://10.0.0.1:5000//evil.example/x", "http://10.0.0.1:5000//evil.example/x"},
+		{"what would name another host below a path", "http://10.0.0.1:5000/registry", nil, plain, "/registry//evil.example/x", "/registry//evil.example/x"},
+		{"what would name another host with a backslash", "http://10.0.0.1:5000/registry", nil, plain, `/registry/\evil.example/x`, `/registry/\evil.example/x`},
+		{"what would name another host without a tab", "http://10.0.0.1:5000/registry", nil, plain, "/registry/\t/evil.example/x", "/registry/\t/evil.example/x"},
+		{"what would name another host with more slashes", "http://10.0.0.1:5000", nil, plain, "////evil.example/x", "////evil.example/x"},
+		{"two slashes behind a host", "http://10.0.0.1:5000", nil, plain, "http://10.0.0.1:5000//evil.example/x", "https://reg.example//evil.example/x"},
+		{"two slashes behind a path", "http://10.0.0.1:5000", relative, below, "http://10.0.0.1:5000//evil.example/x", "/mirror//evil.example/x"},
 		{"a client without a host", "http://10.0.0.1:5000", nil, client{}, "http://10.0.0.1:5000/v2/", "/v2/"},
 	} {
 		if got := addressesOf(t, test.upstream, test.change).address(test.in, test.client); got != test.want {
@@ -95,13 +102,19 @@ func TestLinks(t *testing.T) {
 }
 
 // Whatever a registry sends, what is not its own address stays, the query always stays,
-// and its own host does not get out.
+// its own host does not get out, and what was rewritten names no host but the public one.
 func FuzzAddresses(f *testing.F) {
 	for _, s := range []string{
 		"http://10.0.0.1:5000/registry/v2/a?_state=a%2Fb", "/registry/v2/?n=1#f", "https://s3.example/b?sig=x", "//10.0.0.1:5000", "?n=1", "::", "http://[",
 		`</registry/v2/_catalog?last=b>; rel="next"`, `<http://10.0.0.1:5000/>; a="\"<", <x>`,
+		"http://10.0.0.1:5000//evil.example/x", "/registry//evil.example", `/registry/\evil.example`, "////evil.example", "/registry\t//evil.example",
 	} {
 		f.Add(s)
+	}
+	others := []*addresses{
+		addressesOf(f, "http://10.0.0.1:5000", func(o *Options) { o.Location = Relative }),
+		addressesOf(f, "http://10.0.0.1:5000/registry", func(o *Options) { o.Location = Relative }),
+		addressesOf(f, "http://10.0.0.1:5000/registry", nil),
 	}
 	a := addressesOf(f, "http://10.0.0.1:5000/registry", nil)
 	c := client{"https", "reg.example", "/mirror", ""}
@@ -125,6 +138,13 @@ func FuzzAddresses(f *testing.F) {
 				t.Errorf("%q became %q: it is not the registry's", s, got)
 			}
 		}
+		for _, a := range others {
+			for _, path := range []string{"", "/mirror"} {
+				if got := a.address(s, client{"https", "reg.example", path, ""}); got != s && !isPublic(got) {
+					t.Errorf("%q became %q: another host", s, got)
+				}
+			}
+		}
 		// As a whole header, what stands outside of brackets stays.
 		h := http.Header{"Link": {s}}
 		a.rewrite(h, c)
@@ -132,6 +152,17 @@ func FuzzAddresses(f *testing.F) {
 			t.Errorf("Link %q became %q", s, h.Get("Link"))
 		}
 	})
+}
+
+// isPublic tells whether a browser whose address is https://reg.example/ stays there when
+// it follows s: it takes a backslash for a slash and leaves out tabs and line breaks.
+func isPublic(s string) bool {
+	s = strings.NewReplacer(`\`, "/", "\t", "", "\n", "", "\r", "").Replace(s)
+	s = strings.TrimPrefix(s, "https:")
+	if host, ok := strings.CutPrefix(s, "//"); ok {
+		return host == "reg.example" || strings.HasPrefix(host, "reg.example/")
+	}
+	return strings.HasPrefix(s, "/")
 }
 
 // tail is an address from its query or fragment on.
