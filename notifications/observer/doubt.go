@@ -1,6 +1,7 @@
 package observer
 
 import (
+	"cmp"
 	"path"
 	"strings"
 )
@@ -39,4 +40,26 @@ func (x *exchange) sure() bool {
 		x.observer.metrics.unclassified.Inc()
 	}
 	return false
+}
+
+// unknownFinished reports the push of a blob to an address that is not known as that of an
+// upload: its beginning was not seen, or is forgotten. Only the registry can say of which
+// repository it is, in Location.
+func (x *exchange) unknownFinished() {
+	if !x.succeeded() {
+		return
+	}
+	var at Route
+	h := x.w.Header()
+	if u, err := x.request.URL.Parse(h.Get("Location")); err == nil {
+		at = ParseRoute(strings.TrimPrefix(u.Path, x.observer.opts.Prefix))
+	}
+	word := headerDigest(h)
+	asked, _ := paramDigest(x.request.URL.RawQuery, "digest")
+	if at.Class != Blob || contradicts(word, at.Digest) || contradicts(asked, at.Digest) {
+		x.observer.metrics.unclassified.Inc()
+		return
+	}
+	x.route.Repository = at.Repository
+	x.pushedBlob(cmp.Or(word, at.Digest), asked, -1)
 }

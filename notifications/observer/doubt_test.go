@@ -139,3 +139,55 @@ func TestEscapedPaths(t *testing.T) {
 		})
 	}
 }
+
+// The end of an upload whose beginning was not seen, or was forgotten, comes to an address
+// that says nothing. Where the blob is now, the registry can say.
+func TestEndsOfUnknownUploads(t *testing.T) {
+	d := blob.String()
+	at := "/v2/a/b/blobs/" + d
+	put := func(status int, answer ...string) []exchange {
+		return []exchange{{"PUT", "/artifacts-uploads/x?state=1&digest=" + d, blobContent, nil, status, answer, ""}}
+	}
+	pushed := []string{"push PUT a/b@blob 0"}
+	for _, tc := range []struct {
+		name         string
+		prefix       string
+		exchanges    []exchange
+		want         []string
+		unclassified float64
+	}{
+		{"the registry says where the blob is", "", put(201, "Location", at), pushed, 0},
+		{"with its address", "", put(201, "Location", "https://reg.example"+at, "Docker-Content-Digest", d), pushed, 0},
+		{"below a prefix", "/x", put(201, "Location", "/x"+at), pushed, 0},
+		{"at an address below /v2/", "", []exchange{{"PUT", "/v2/A?digest=" + d, blobContent, nil, 201, []string{"Location", at}, ""}}, pushed, 0},
+		{"a digest twice, and the registry says which", "",
+			[]exchange{{"PUT", "/up/1?digest=" + d + "&digest=" + other.String(), blobContent, nil, 201, []string{"Location", at}, ""}}, pushed, 0},
+		{"of a size that is remembered", "", append([]exchange{{"HEAD", at, "", nil, 200, []string{"Content-Length", "22"}, ""}}, put(201, "Location", at)...),
+			[]string{"pull HEAD a/b@blob 22", "push PUT a/b@blob 22"}, 0},
+		{"the registry says the digest alone", "", put(201, "Docker-Content-Digest", d), nil, 1},
+		{"the registry says nothing", "", put(204), nil, 1},
+		{"an address that is none", "", put(201, "Location", "http://["), nil, 1},
+		{"the address of a manifest", "", put(201, "Location", "/v2/a/b/manifests/v1"), nil, 1},
+		{"the address of another blob than was asked for", "", put(201, "Location", "/v2/a/b/blobs/"+other.String()), nil, 1},
+		{"two digests", "", put(201, "Location", at, "Docker-Content-Digest", other.String()), nil, 1},
+		{"a digest behind a semicolon", "", []exchange{{"PUT", "/up/1?x;digest=" + d, blobContent, nil, 201, nil, ""}}, nil, 1},
+		{"refused", "", put(404, "Location", at), nil, 0},
+		{"nothing with a digest", "", []exchange{{"PUT", "/up/1?x=y", blobContent, nil, 201, []string{"Location", at}, ""}}, nil, 0},
+		{"no PUT", "", []exchange{{"POST", "/up/1?digest=" + d, blobContent, nil, 201, []string{"Location", at}, ""}}, nil, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := watch(t, scripted(t, tc.exchanges), &observer.Options{Prefix: tc.prefix})
+			for _, x := range tc.exchanges {
+				w.do(t, x.method, x.path, x.body, x.header...)
+			}
+			w.end()
+			if diff := cmp.Diff(tc.want, briefs(t, w.events.Events())); diff != "" {
+				t.Errorf("events, -want +got:\n%s", diff)
+			}
+			if n := metric(t, w.metrics, "regcast_observer_unclassified_total"); n != tc.unclassified {
+				t.Errorf("%v unclassified, want %v", n, tc.unclassified)
+			}
+		})
+	}
+}

@@ -104,6 +104,8 @@ func (x *exchange) commit(status int) {
 		x.uploadCancelled()
 	case deleteByVendor:
 		x.deletedByVendor()
+	case finishUnknown:
+		x.unknownFinished()
 	case unread:
 		if x.succeeded() {
 			x.observer.metrics.unclassified.Inc()

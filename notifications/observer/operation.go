@@ -22,7 +22,8 @@ const (
 	deleteManifest
 	deleteBlob
 	deleteByVendor
-	unread // may change something, at a path that servers read differently
+	finishUnknown // may be the end of an upload that is not known
+	unread        // may change something, at a path that servers read differently
 )
 
 // changes tells whether op, if it succeeds, may change what the registry has. A part of an
@@ -30,7 +31,7 @@ const (
 // best that it is in vain.
 func (op operation) changes() bool {
 	switch op {
-	case pushManifest, startUpload, finishUpload, deleteManifest, deleteBlob, deleteByVendor, unread:
+	case pushManifest, startUpload, finishUpload, deleteManifest, deleteBlob, deleteByVendor, finishUnknown, unread:
 		return true
 	}
 	return false
@@ -122,6 +123,9 @@ func (o *Observer) unclassified(r *http.Request) (operation, Deletion) {
 		if d, ok := recognize(r); ok && isName(d.Repository) && (d.Tag == "" || isTag(d.Tag)) {
 			return deleteByVendor, d
 		}
+	}
+	if r.Method == http.MethodPut && strings.Contains(r.URL.RawQuery, "digest=") {
+		return finishUnknown, Deletion{}
 	}
 	if path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix); ok && strings.HasPrefix(path, "/v2/") || resembles(r.URL.Path) {
 		return unread, Deletion{}

@@ -203,6 +203,7 @@ func TestRefuse(t *testing.T) {
 		{"PUT", "/v2/a/manifests/v1"}, {"DELETE", "/v2/a/manifests/v1"}, {"DELETE", "/v2/a/blobs/" + blob.String()},
 		{"POST", "/v2/a/blobs/uploads/"}, {"PUT", "/v2/a/blobs/uploads/1"}, {"DELETE", "/v2/A/x"},
 		{"PUT", "/x/a/manifests/v1"}, {"POST", "/x/a/blobs/uploads/"}, {"DELETE", "/x/a/blobs/" + blob.String()},
+		{"PUT", "/artifacts-uploads/1?digest=" + blob.String()},
 	} {
 		w := httptest.NewRecorder()
 		o.ServeHTTP(w, httptest.NewRequest(tc.method, tc.path, nil))
