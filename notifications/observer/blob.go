@@ -36,21 +36,16 @@ func (x *exchange) blobPulled() {
 	if blob.Size >= 0 {
 		x.observer.descriptors.learn(x.ctx(), x.route.Repository, blob)
 	} else {
-		x.describe(&blob, x.route.Repository)
+		x.describe(&blob)
 	}
 	x.told(x.tell().BlobPulled(x.ctx(), named(x.route.Repository), blob))
 }
 
-// describe sets the size of a blob as it is remembered of one of the repositories, else to
-// 0, which says in an event that it is not known.
-func (x *exchange) describe(blob *v1.Descriptor, repositories ...string) {
-	blob.Size = 0
-	for _, repo := range repositories {
-		if known, ok := x.observer.descriptors.stat(x.ctx(), repo, blob.Digest); ok {
-			blob.Size = known.Size
-			return
-		}
-	}
+// describe sets the size of a blob as it is remembered of its repository, else to 0, which
+// says in an event that it is not known.
+func (x *exchange) describe(blob *v1.Descriptor) {
+	known, _, _ := x.observer.descriptors.stat(x.ctx(), x.route.Repository, blob.Digest)
+	blob.Size = known.Size
 }
 
 // blobDeleted reports a delete.

@@ -20,6 +20,10 @@ const (
 	maxReferences = 512
 )
 
+// said marks the media type of what is remembered because a manifest says so, which is its
+// author's word. All else was seen. It is no part of a media type, which has no spaces.
+const said = " said"
+
 // descriptors remembers sizes and media types for events whose answers do not tell. What
 // it does not know, or cannot ask for, is missing from an event and no error.
 type descriptors struct {
@@ -32,22 +36,28 @@ func newDescriptors(p cache.Provider) *descriptors {
 	return &descriptors{provider: p, seed: maphash.MakeSeed()}
 }
 
-// stat returns what is remembered of dgst.
-func (d *descriptors) stat(ctx context.Context, repository string, dgst digest.Digest) (v1.Descriptor, bool) {
+// stat returns what is remembered of dgst, and whether that was seen.
+func (d *descriptors) stat(ctx context.Context, repository string, dgst digest.Digest) (desc v1.Descriptor, seen, ok bool) {
 	repo, err := d.provider.Repository(repository)
 	if err != nil {
-		return v1.Descriptor{}, false
+		return v1.Descriptor{}, false, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
-	desc, err := repo.Stat(ctx, dgst)
-	return desc, err == nil
+	desc, err = repo.Stat(ctx, dgst)
+	if err != nil {
+		return v1.Descriptor{}, false, false
+	}
+	var marked bool
+	desc.MediaType, marked = strings.CutSuffix(desc.MediaType, said)
+	return desc, !marked, true
 }
 
 // learn remembers what was seen of content itself.
 func (d *descriptors) learn(ctx context.Context, repository string, desc v1.Descriptor) {
-	slot, hash := d.slot(repository, desc.Digest, "")
-	if slot.Load() == hash {
+	slot, id := d.slot(repository, desc.Digest, "")
+	id |= d.print(desc)
+	if slot.Load() == id {
 		return
 	}
 	repo, err := d.provider.Repository(strings.Clone(repository))
@@ -58,7 +68,7 @@ func (d *descriptors) learn(ctx context.Context, repository string, desc v1.Desc
 	defer cancel()
 	dgst := digest.Digest(strings.Clone(desc.Digest.String()))
 	if repo.Set(ctx, dgst, v1.Descriptor{MediaType: strings.Clone(desc.MediaType), Digest: dgst, Size: desc.Size}) == nil {
-		slot.Store(hash)
+		slot.Store(id)
 	}
 }
 
@@ -72,20 +82,21 @@ func (d *descriptors) learnReferences(ctx context.Context, repository string, re
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
 	for _, desc := range references[:min(len(references), maxReferences)] {
-		if seen, hash := d.slot(repository, desc.Digest, ""); seen.Load() == hash {
+		if seen, id := d.slot(repository, desc.Digest, ""); seen.Load()&^prints == id {
 			continue
 		}
-		slot, hash := d.slot(repository, desc.Digest, "reference")
-		if slot.Load() == hash {
+		slot, id := d.slot(repository, desc.Digest, "reference")
+		if slot.Load() == id {
 			continue
 		}
 		if _, err := repo.Stat(ctx, desc.Digest); err == cache.ErrUnknown {
-			err = repo.Set(ctx, desc.Digest, v1.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size})
+			marked := mediaType(desc.MediaType) + said
+			err = repo.Set(ctx, desc.Digest, v1.Descriptor{MediaType: marked, Digest: desc.Digest, Size: desc.Size})
 			if err != nil && ctx.Err() != nil {
 				return
 			}
 		}
-		slot.Store(hash)
+		slot.Store(id)
 	}
 }
 
@@ -104,7 +115,11 @@ func (d *descriptors) forget(ctx context.Context, repository string, dgst digest
 	_ = repo.Clear(ctx, dgst) // an outdated description is a right one
 }
 
-// slot is where the hash of an entry is noted once the cache was told of it.
+// prints are the bits of a slot that tell what the cache was told, not of what.
+const prints = 0xffff
+
+// slot is where it is noted that the cache was told of an entry, and the id under which it
+// is, without its print.
 func (d *descriptors) slot(repository string, dgst digest.Digest, how string) (*atomic.Uint64, uint64) {
 	var h maphash.Hash
 	h.SetSeed(d.seed)
@@ -112,5 +127,10 @@ func (d *descriptors) slot(repository string, dgst digest.Digest, how string) (*
 	_, _ = h.WriteString(dgst.String())
 	_, _ = h.WriteString(repository)
 	sum := h.Sum64()
-	return &d.told[sum%uint64(len(d.told))], sum
+	return &d.told[sum%uint64(len(d.told))], sum &^ prints
+}
+
+// print tells descriptions of one content apart, as far as that matters.
+func (d *descriptors) print(desc v1.Descriptor) uint64 {
+	return (maphash.String(d.seed, desc.MediaType) ^ uint64(desc.Size)*0x9e3779b97f4a7c15>>48) & prints
 }

@@ -87,7 +87,7 @@ func (x *exchange) complete(m *manifest) {
 		}
 	}
 	if desc.Size < 0 || desc.MediaType == "" {
-		if known, ok := x.observer.descriptors.stat(x.ctx(), repo, desc.Digest); ok {
+		if known, _, ok := x.observer.descriptors.stat(x.ctx(), repo, desc.Digest); ok {
 			desc.MediaType = cmp.Or(desc.MediaType, known.MediaType)
 			if desc.Size < 0 {
 				desc.Size = known.Size

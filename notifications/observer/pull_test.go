@@ -139,6 +139,14 @@ func TestBlobPulls(t *testing.T) {
 			{"PUT", "/v2/a/b/manifests/v1", image, []string{"Content-Type", ociManifest}, 201, nil, ""},
 			{"GET", path, "", nil, 307, location, "<a>"},
 		}, []string{fmt.Sprintf("push PUT a/b:v1@image manifest.v1+json %d refs=config,blob", len(image)), get}},
+		{"redirected, known from a manifest that was wrong", observer.Options{}, []exchange{
+			{"PUT", "/v2/a/b/manifests/v1", image, []string{"Content-Type", ociManifest}, 201, nil, ""},
+			{"HEAD", path, "", nil, 200, []string{"Content-Length", "23"}, ""},
+			{"GET", path, "", nil, 307, location, "<a>"},
+		}, []string{fmt.Sprintf("push PUT a/b:v1@image manifest.v1+json %d refs=config,blob", len(image)), "pull HEAD a/b@blob 23", "pull GET a/b@blob 23"}},
+		{"redirected, seen before in another size", observer.Options{}, []exchange{
+			{"HEAD", path, "", nil, 200, []string{"Content-Length", "23"}, ""}, known, {"GET", path, "", nil, 307, location, "<a>"},
+		}, []string{"pull HEAD a/b@blob 23", head, get}},
 		{"redirected, known in another repository", observer.Options{}, []exchange{
 			known, {"GET", "/v2/a/c/blobs/" + blob.String(), "", nil, 307, location, "<a>"},
 		}, []string{head, "pull GET a/c@blob 0"}},

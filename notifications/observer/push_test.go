@@ -173,9 +173,21 @@ func TestMounts(t *testing.T) {
 	seen := exchange{"HEAD", "/v2/c/blobs/" + blob.String(), "", nil, 200, []string{"Content-Length", "22"}, ""}
 	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
 	inForm := "mount=" + blob.String() + "&from=c"
+	lie := strings.Replace(image, `"size":22`, `"size":999999`, 1)
+	lied := func(repository string) string {
+		return fmt.Sprintf("push PUT %s:v1@%s manifest.v1+json %d refs=config,blob", repository, digest.FromString(lie), len(lie))
+	}
 	at := []string{"Location", "/v2/a/b/blobs/" + blob.String()}
 	runRows(t, []row{
 		{"from another repository", observer.Options{}, []exchange{seen, {"POST", mount + "&from=c", "", nil, 201, word, ""}}, []string{"pull HEAD c@blob 22", "mount POST a/b@blob 22 from=c"}},
+		{"of a size that only a manifest said there", observer.Options{}, []exchange{
+			{"PUT", "/v2/c/manifests/v1", lie, []string{"Content-Type", ociManifest}, 201, nil, ""}, {"POST", mount + "&from=c", "", nil, 201, word, ""},
+			{"GET", "/v2/a/b/blobs/" + blob.String(), "", nil, 307, []string{"Location", "/x"}, ""},
+		}, []string{lied("c"), "mount POST a/b@blob 0 from=c", "pull GET a/b@blob 0"}},
+		{"of a size that a manifest said and that was seen since", observer.Options{}, []exchange{
+			{"PUT", "/v2/c/manifests/v1", lie, []string{"Content-Type", ociManifest}, 201, nil, ""}, seen,
+			{"PUT", "/v2/c/manifests/v1", lie + " ", []string{"Content-Type", ociManifest}, 201, nil, ""}, {"POST", mount + "&from=c", "", nil, 201, word, ""},
+		}, []string{lied("c"), "pull HEAD c@blob 22", strings.Replace(strings.Replace(lied("c"), digest.FromString(lie).String(), digest.FromString(lie+" ").String(), 1), fmt.Sprint(len(lie)), fmt.Sprint(len(lie)+1), 1), "mount POST a/b@blob 22 from=c"}},
 		{"of unknown size", observer.Options{}, []exchange{{"POST", mount + "&from=c", "", nil, 201, word, ""}}, []string{"mount POST a/b@blob 0 from=c"}},
 		{"of unknown size here, as it is not told from where", observer.Options{}, []exchange{seen, {"POST", mount, "", nil, 201, nil, ""}}, []string{"pull HEAD c@blob 22", "mount POST a/b@blob 0"}},
 		{"once more, of the size it had", observer.Options{}, []exchange{seen, {"POST", mount + "&from=c", "", nil, 201, nil, ""}, {"POST", mount, "", nil, 201, nil, ""}},

@@ -55,17 +55,28 @@ func (x *exchange) mounted(word, asked digest.Digest) {
 		x.observer.metrics.unclassified.Inc()
 		return
 	}
-	repositories := []string{x.route.Repository}
 	var from reference.Named
 	if name, _ := param(x.request.URL.RawQuery, "from"); isName(name) {
 		from = named(name)
-		repositories = append(repositories, name)
 	}
-	x.describe(&blob, repositories...)
-	if blob.Size > 0 {
-		x.observer.descriptors.learn(x.ctx(), x.route.Repository, blob)
-	}
+	x.describeMounted(&blob, from)
 	x.told(x.tell().BlobMounted(x.ctx(), named(x.route.Repository), blob, from))
+}
+
+// describeMounted sets the size of a blob as it is remembered of its repository or was seen
+// in another. What the author of a manifest there says of it is not taken along.
+func (x *exchange) describeMounted(blob *v1.Descriptor, from reference.Named) {
+	remembered := x.observer.descriptors
+	known, seen, _ := remembered.stat(x.ctx(), x.route.Repository, blob.Digest)
+	if !seen && from != nil {
+		if there, seenThere, _ := remembered.stat(x.ctx(), from.Name(), blob.Digest); seenThere {
+			known, seen = there, true
+		}
+	}
+	blob.Size = known.Size
+	if seen {
+		remembered.learn(x.ctx(), x.route.Repository, *blob)
+	}
 }
 
 // pushedBlob reports the push of a blob of size bytes, -1 if that is not known.
@@ -81,7 +92,7 @@ func (x *exchange) pushedBlob(word, asked digest.Digest, size int64) {
 	if blob.Size >= 0 {
 		x.observer.descriptors.learn(x.ctx(), x.route.Repository, blob)
 	} else {
-		x.describe(&blob, x.route.Repository)
+		x.describe(&blob)
 	}
 	x.told(x.tell().BlobPushed(x.ctx(), named(x.route.Repository), blob))
 }
