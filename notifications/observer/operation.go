@@ -120,8 +120,11 @@ func (o *Observer) unclassified(r *http.Request) (operation, Deletion) {
 		return none, Deletion{}
 	}
 	for _, recognize := range o.opts.Extra {
-		if d, ok := recognize(r); ok && isName(d.Repository) && (d.Tag == "" || isTag(d.Tag)) {
+		switch d, ok := recognize(r); {
+		case ok && d.sound():
 			return deleteByVendor, d
+		case ok:
+			return unread, Deletion{}
 		}
 	}
 	if r.Method == http.MethodPut && strings.Contains(r.URL.RawQuery, "digest=") {

@@ -63,8 +63,8 @@ type Options struct {
 	// has seen them; they have the origin "inferred".
 	KeepsTags bool
 
-	// Extra recognizes requests outside the distribution API that delete a tag or a
-	// repository; see GitLabRoutes and HarborRoutes. nil: none.
+	// Extra recognizes requests outside the distribution API that delete something; see
+	// GitLabRoutes and HarborRoutes. nil: none.
 	Extra []func(*http.Request) (Deletion, bool)
 
 	// Descriptors remembers sizes and media types that answers do not tell; nil: in
@@ -98,7 +98,3 @@ type Options struct {
 
 	Logger *slog.Logger // nil: nothing is logged
 }
-
-// A Deletion is what a request outside the distribution API deletes: a tag of a
-// repository, or the repository if Tag is "".
-type Deletion struct{ Repository, Tag string }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -176,20 +177,59 @@ func TestVendorRoutes(t *testing.T) {
 		return []exchange{{"DELETE", path, "", nil, status, nil, ""}}
 	}
 	harbor := "/api/v2.0/projects/team/repositories/"
-	runRows(t, []row{
-		{"GitLab, tag", extra, del("/v2/a/b/tags/reference/v1", 202), []string{"delete DELETE a/b:v1"}},
-		{"GitLab, refused", extra, del("/v2/a/b/tags/reference/v1", 404), nil},
-		{"GitLab, no tag", extra, del("/v2/a/b/tags/reference/-v1", 202), nil},
-		{"GitLab, unasked", observer.Options{}, del("/v2/a/b/tags/reference/v1", 202), nil},
-		{"GitLab, another method", extra, []exchange{{"PUT", "/v2/a/b/tags/reference/v1", "", nil, 202, nil, ""}}, nil},
-		{"Harbor, repository", extra, del(harbor+"app", 200), []string{"delete DELETE team/app"}},
-		{"Harbor, nested repository", extra, del(harbor+"a%252Fb", 200), []string{"delete DELETE team/a/b"}},
-		{"Harbor, tag", extra, del(harbor+"a%252Fb/artifacts/"+manifest.String()+"/tags/v1", 200), []string{"delete DELETE team/a/b:v1"}},
-		{"Harbor, artifact", extra, del(harbor+"app/artifacts/"+manifest.String(), 200), nil},
-		{"Harbor, refused", extra, del(harbor+"app", 403), nil},
-		{"Harbor, project", extra, del("/api/v2.0/projects/team", 200), nil},
-		{"Harbor, name that is none", extra, del(harbor+"App", 200), nil},
-	})
+	artifacts := harbor + "a%252Fb/artifacts/"
+	dgst := manifest.String()
+	push := func(tag string) exchange {
+		return exchange{"PUT", "/v2/team/a/b/manifests/" + tag, image, []string{"Content-Type", ociManifest}, 201, nil, ""}
+	}
+	pushed := fmt.Sprintf("@image manifest.v1+json %d refs=config,blob", len(image))
+	for _, tc := range []struct {
+		row
+		unclassified float64
+	}{
+		{row{"GitLab, tag", extra, del("/v2/a/b/tags/reference/v1", 202), []string{"delete DELETE a/b:v1"}}, 0},
+		{row{"GitLab, escaped tag", extra, del("/v2/a/b/tags/reference/%761", 202), []string{"delete DELETE a/b:v1"}}, 0},
+		{row{"GitLab, refused", extra, del("/v2/a/b/tags/reference/v1", 404), nil}, 0},
+		{row{"GitLab, no tag", extra, del("/v2/a/b/tags/reference/-v1", 202), nil}, 1},
+		{row{"GitLab, unasked", observer.Options{}, del("/v2/a/b/tags/reference/v1", 202), nil}, 1},
+		{row{"GitLab, another method", extra, []exchange{{"PUT", "/v2/a/b/tags/reference/v1", "", nil, 202, nil, ""}}, nil}, 1},
+
+		{row{"Harbor, repository", extra, del(harbor+"app", 200), []string{"delete DELETE team/app"}}, 0},
+		{row{"Harbor, nested repository", extra, del(harbor+"a%252Fb", 200), []string{"delete DELETE team/a/b"}}, 0},
+		{row{"Harbor, nested repository, escaped once", extra, del(harbor+"a%2Fb", 200), []string{"delete DELETE team/a/b"}}, 0},
+		{row{"Harbor, tag", extra, del(artifacts+dgst+"/tags/v1", 200), []string{"delete DELETE team/a/b:v1"}}, 0},
+		{row{"Harbor, tag of a tag", extra, del(artifacts+"v1/tags/v2", 200), []string{"delete DELETE team/a/b:v2"}}, 0},
+		{row{"Harbor, artifact by digest", extra, del(artifacts+dgst, 200), []string{"delete DELETE team/a/b@image kind=manifest"}}, 0},
+		{row{"Harbor, artifact by escaped digest", extra, del(artifacts+strings.Replace(dgst, ":", "%3A", 1), 200), []string{"delete DELETE team/a/b@image kind=manifest"}}, 0},
+		{row{"Harbor, artifact by digest, with its tags", extra, append([]exchange{push("v1"), push("v2")}, del(artifacts+dgst, 200)...), []string{
+			"push PUT team/a/b:v1" + pushed, "push PUT team/a/b:v2" + pushed,
+			"delete DELETE team/a/b@image kind=manifest", "delete DELETE team/a/b:v1 inferred", "delete DELETE team/a/b:v2 inferred",
+		}}, 0},
+		{row{"Harbor, artifact by tag", extra, append([]exchange{push("v1"), push("v2")}, del(artifacts+"v2", 200)...), []string{
+			"push PUT team/a/b:v1" + pushed, "push PUT team/a/b:v2" + pushed,
+			"delete DELETE team/a/b:v2", "delete DELETE team/a/b@image inferred kind=manifest", "delete DELETE team/a/b:v1 inferred",
+		}}, 0},
+		{row{"Harbor, artifact by a tag that was not seen", extra, del(artifacts+"v1", 200), []string{"delete DELETE team/a/b:v1"}}, 1},
+		{row{"Harbor, artifact, refused", extra, append([]exchange{push("v1")}, append(del(artifacts+"v1", 404), del(artifacts+dgst, 412)...)...),
+			[]string{"push PUT team/a/b:v1" + pushed}}, 0},
+		{row{"Harbor, refused", extra, del(harbor+"app", 403), nil}, 0},
+		{row{"Harbor, project", extra, del("/api/v2.0/projects/team", 200), nil}, 1},
+		{row{"Harbor, name that is none", extra, del(harbor+"App", 200), nil}, 1},
+		{row{"Harbor, escaped three times", extra, del(harbor+"a%25252Fb", 200), nil}, 1},
+		{row{"Harbor, reference that is none", extra, del(artifacts+"-v1", 200), nil}, 1},
+		{row{"Harbor, tag that is none", extra, del(artifacts+dgst+"/tags/-v1", 200), nil}, 1},
+		{row{"Harbor, label of an artifact", extra, del(artifacts+dgst+"/labels/1", 200), nil}, 0},
+		{row{"Harbor, something of a project", extra, del("/api/v2.0/projects/team/webhook/policies/1", 200), nil}, 0},
+		{row{"Harbor, unasked", observer.Options{}, del(artifacts+dgst, 200), nil}, 0},
+		{row{"Harbor, read", extra, []exchange{{"GET", artifacts + dgst, "", nil, 200, nil, ""}}, nil}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if w := tc.run(t); metric(t, w.metrics, "regcast_observer_unclassified_total") != tc.unclassified {
+				t.Errorf("%v unclassified, want %v", metric(t, w.metrics, "regcast_observer_unclassified_total"), tc.unclassified)
+			}
+		})
+	}
 }
 
 func TestRefuse(t *testing.T) {

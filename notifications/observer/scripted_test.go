@@ -247,7 +247,7 @@ type row struct {
 	want      []string
 }
 
-func (tc row) run(t *testing.T) {
+func (tc row) run(t *testing.T) *watched {
 	opts := tc.opts
 	opts.IncludeReferences = true
 	w := watch(t, scripted(t, tc.exchanges), &opts)
@@ -266,6 +266,7 @@ func (tc row) run(t *testing.T) {
 			t.Errorf("provenance %+v", e.Provenance)
 		}
 	}
+	return w
 }
 
 func runRows(t *testing.T, rows []row) {

@@ -57,6 +57,13 @@ func (t *tagIndex) set(repository, tag string, dgst digest.Digest) {
 	tags[key.tag] = digest.Digest(strings.Clone(dgst.String()))
 }
 
+// named returns what tag was last seen to name, "" if that is not known.
+func (t *tagIndex) named(repository, tag string) digest.Digest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.repository[repository][tag]
+}
+
 // remove forgets one tag.
 func (t *tagIndex) remove(repository, tag string) {
 	t.mu.Lock()
