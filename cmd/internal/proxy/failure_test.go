@@ -132,6 +132,48 @@ func TestARegistryThatFails(t *testing.T) {
 	}
 }
 
+// A change whose connection to the registry dies is not sent again, whatever its client
+// says of that: the registry may have made it.
+func TestAChangeIsSentOnce(t *testing.T) {
+	for _, method := range []string{"DELETE", "POST", "PUT"} {
+		for _, name := range []string{"", "Idempotency-Key", "X-Idempotency-Key"} {
+			for _, body := range []string{"", "x"} {
+				changes := make(chan http.Header, 8)
+				r := start(t, speak(t, func(c net.Conn) {
+					in := bufio.NewReader(c)
+					for {
+						req, err := http.ReadRequest(in)
+						if err != nil {
+							return
+						}
+						_, _ = io.Copy(io.Discard, req.Body)
+						if req.Method == method {
+							changes <- req.Header
+							return
+						}
+						_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+					}
+				}), nil)
+				c := client(t)
+				do(t, c, "GET", r.url+"/v2/", nil) // only on a connection that has been of use are requests sent again
+				var header []string
+				if name != "" {
+					header = []string{name, "17"}
+				}
+				if resp, _ := do(t, c, method, r.url+"/v2/team/app/blobs/uploads/1", []byte(body), header...); resp.StatusCode != http.StatusBadGateway {
+					t.Errorf("%s, %q, body %q: %s", method, name, body, resp.Status)
+				}
+				if len(changes) != 1 {
+					t.Errorf("%s, %q, body %q: the registry got it %d times", method, name, body, len(changes))
+				}
+				if got := (<-changes).Get(name); name != "" && got != "17" {
+					t.Errorf("%s, body %q: the registry got %s %q", method, body, name, got)
+				}
+			}
+		}
+	}
+}
+
 // What breaks off, breaks off for the client, too.
 func TestAnswersThatBreakOff(t *testing.T) {
 	for name, test := range map[string]struct{ answer, reason string }{

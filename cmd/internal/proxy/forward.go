@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -79,6 +80,19 @@ func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
 		pr.Out.Host = pr.In.Host
 	}
 	f.proxy.forwarded(pr)
+	once(pr.Out.Header)
+}
+
+// once keeps the transport from sending a request again whose connection dies: it does so
+// with every method if these headers are there and a body is not. A registry reads them
+// in small letters, too (RFC 9110, section 5.1), and the transport does not.
+func once(h http.Header) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := h[name]; ok {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
 }
 
 // modify prepares an answer for the client.
