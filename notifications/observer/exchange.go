@@ -74,10 +74,10 @@ func (x *exchange) watched() *http.Request {
 	return &watched
 }
 
-// commit notes the answer's status and header. Called again, or for an informational
-// status, it does nothing.
+// commit notes the answer's status and header. Called again, or for a status that another
+// follows, it does nothing.
 func (x *exchange) commit(status int) {
-	if x.status != 0 || status < 200 {
+	if x.status != 0 || status < 200 && status != http.StatusSwitchingProtocols {
 		return
 	}
 	x.status = status

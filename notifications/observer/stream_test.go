@@ -408,3 +408,16 @@ func TestBodyReadByAnother(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 }
+
+// A status that ends HTTP is no success, and none follows it.
+func TestSwitchingProtocols(t *testing.T) {
+	w := watch(t, status(http.StatusSwitchingProtocols), nil)
+	for _, method := range []string{"PUT", "DELETE", "GET"} {
+		w.Observer.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/v2/a/manifests/"+manifest.String(), strings.NewReader(image)))
+	}
+	w.Observer.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/v2/a/blobs/"+blob.String(), nil))
+	w.end()
+	if w.events.Len() != 0 {
+		t.Errorf("events: %q", briefs(t, w.events.Events()))
+	}
+}
