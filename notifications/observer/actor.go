@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// The bounds of what is read of a credential, in bytes.
+// The bounds of a credential that is read and of the name in it, in bytes.
 const (
 	maxToken = 16 << 10
 	maxActor = 255
@@ -44,11 +45,11 @@ func (x *exchange) actor() string {
 	return x.credentials.user()
 }
 
-// user returns the user of Basic credentials or the subject of a JSON web token.
+// user returns the user of Basic credentials, as [http.Request.BasicAuth] reads them, or
+// the subject of a JSON web token. One whose name is too long or no text is nobody.
 func (c credentials) user() string {
 	scheme, value, _ := strings.Cut(string(c), " ")
-	value = strings.TrimLeft(value, " ")
-	if len(value) > maxToken {
+	if len(c) > maxToken {
 		return ""
 	}
 	name := ""
@@ -65,7 +66,7 @@ func (c credentials) user() string {
 	case strings.EqualFold(scheme, "Bearer"):
 		name = subject(value)
 	}
-	if len(name) > maxActor || !utf8.ValidString(name) {
+	if len(name) > maxActor || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return ""
 	}
 	return name
@@ -75,7 +76,7 @@ func (c credentials) user() string {
 func subject(token string) string {
 	_, rest, _ := strings.Cut(token, ".")
 	payload, signature, ok := strings.Cut(rest, ".")
-	if !ok || strings.Contains(signature, ".") {
+	if !ok || strings.Contains(signature, ".") || strings.Contains(token, " ") {
 		return ""
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(payload)
