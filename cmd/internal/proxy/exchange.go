@@ -15,21 +15,26 @@ import (
 // the deadlines of the client's connection along.
 type exchange struct {
 	http.ResponseWriter
-	proxy      *Proxy
-	request    *http.Request // as it came
-	control    *http.ResponseController
-	class      observer.Class
-	timeout    time.Duration // until the answer begins
-	series     *series
-	start      time.Time
-	status     int       // of the answer, 0 until there is one
-	writeUntil time.Time // the deadline that is set
+	proxy   *Proxy
+	request *http.Request // as it came
+	control *http.ResponseController
+	class   observer.Class
+	timeout time.Duration // until the answer begins
+	series  *series
+	start   time.Time
+	status  int // of the answer, 0 until there is one
+	stopCut func() bool
 
-	mu        sync.Mutex
-	ended     bool
-	readUntil time.Time // the deadline that is set; zero for none
-	readErr   error     // with which the request's body ended; io.EOF if it is whole or there is none
+	mu         sync.Mutex
+	last       bool      // the deadlines that are set stay: it has ended or was cut
+	writeUntil time.Time // the deadline that is set
+	readUntil  time.Time // the same; zero for none
+	readErr    error     // with which the request's body ended; io.EOF if it is whole or there is none
 }
+
+// parting is how long a client may take, when its exchange is cut, to send what is missing,
+// and then once more to take the answer that says so, or what there is of another.
+const parting = 100 * time.Millisecond
 
 type exchangeKey struct{}
 
@@ -52,6 +57,7 @@ func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
 		x.timeout = p.opts.Timeouts.Commit
 	}
 	p.metrics.inflight.Inc()
+	x.stopCut = context.AfterFunc(p.cut, x.cut)
 	return x
 }
 
@@ -78,14 +84,33 @@ func exchangeOf(ctx context.Context) *exchange {
 // send what is left of the answer, the server has Timeouts.Idle each; after that it sets
 // deadlines of its own.
 func (x *exchange) end() {
-	x.slideRead()
-	_ = x.control.SetWriteDeadline(time.Now().Add(2 * x.proxy.opts.Timeouts.Idle))
-	x.mu.Lock()
-	x.ended = true
-	x.mu.Unlock()
+	x.stopCut()
+	idle, now := x.proxy.opts.Timeouts.Idle, time.Now()
+	x.setLast(now.Add(idle), now.Add(2*idle))
 	x.proxy.metrics.inflight.Dec()
 	x.series.seconds.Observe(time.Since(x.start).Seconds())
 	x.series.requests[x.code()].Inc()
+}
+
+// cut ends what a client keeps waiting, as Drain does not wait any longer.
+func (x *exchange) cut() {
+	now := time.Now()
+	x.setLast(now.Add(parting), now.Add(2*parting))
+}
+
+// setLast sets the deadlines for the last time: that of reads as long as the body of the
+// request is not whole.
+func (x *exchange) setLast(read, write time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.last {
+		return
+	}
+	x.last = true
+	_ = x.control.SetWriteDeadline(write) // a writer without deadlines is a test's
+	if x.readErr == nil {
+		_ = x.control.SetReadDeadline(read)
+	}
 }
 
 // code is the class of the answer's status. A client that has gone before there was an
@@ -132,18 +157,20 @@ func (x *exchange) Write(p []byte) (int, error) {
 
 // slideWrite moves the deadline of writes along, not more often than is worth it.
 func (x *exchange) slideWrite() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	until := time.Now().Add(x.proxy.opts.Timeouts.Idle)
-	if until.Sub(x.writeUntil) < x.proxy.opts.Timeouts.Idle/16 {
+	if x.last || until.Sub(x.writeUntil) < x.proxy.opts.Timeouts.Idle/16 {
 		return
 	}
 	x.writeUntil = until
-	_ = x.control.SetWriteDeadline(until) // a writer without deadlines is a test's
+	_ = x.control.SetWriteDeadline(until)
 }
 
 // inbound wraps the body of the request.
 func (x *exchange) inbound(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
-		x.readErr = io.EOF
+		x.bodyEnded(io.EOF)
 		return body
 	}
 	return &inbound{body, x}
@@ -169,7 +196,7 @@ func (x *exchange) slideRead() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	until := time.Now().Add(x.proxy.opts.Timeouts.Idle)
-	if x.ended || x.readErr != nil || until.Sub(x.readUntil) < x.proxy.opts.Timeouts.Idle/16 {
+	if x.last || x.readErr != nil || until.Sub(x.readUntil) < x.proxy.opts.Timeouts.Idle/16 {
 		return
 	}
 	x.readUntil = until
@@ -184,7 +211,7 @@ func (x *exchange) bodyEnded(err error) {
 	if x.readErr == nil {
 		x.readErr = err
 	}
-	if x.readErr == io.EOF && !x.ended && !x.readUntil.IsZero() {
+	if x.readErr == io.EOF && !x.last && !x.readUntil.IsZero() {
 		x.readUntil = time.Time{}
 		_ = x.control.SetReadDeadline(time.Time{})
 	}

@@ -417,6 +417,66 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// A client that neither reads nor sends any more does not hold up a Drain whose time is
+// over, and whoever waits for an answer then gets one.
+func TestDrainCutsClientsThatStandStill(t *testing.T) {
+	for name, test := range map[string]struct {
+		request string
+		serve   http.HandlerFunc
+		status  int // of the answer
+	}{
+		"one that does not read": {
+			"GET /v2/team/app/blobs/" + digestOf(nil) + " HTTP/1.1\r\nHost: x\r\n\r\n",
+			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, &zeros{n: 1 << 40}) },
+			http.StatusOK,
+		},
+		"one that does not send": {
+			"PATCH /v2/team/app/blobs/uploads/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nshort",
+			func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
+			http.StatusServiceUnavailable,
+		},
+		"one that waits for an answer": {
+			"DELETE /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: x\r\n\r\n",
+			func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			http.StatusServiceUnavailable,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(chan struct{})
+			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(arrived)
+				test.serve(w, r)
+			}))
+			t.Cleanup(upstream.Close)
+			r := start(t, upstream.URL, nil)
+			conn := dial(t, r.host)
+			_, _ = io.WriteString(conn, test.request)
+			<-arrived
+			<-time.After(200 * time.Millisecond) // until buffers are full
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				r.proxy.Drain(ctx)
+			}()
+			select {
+			case <-ended:
+			case <-time.After(5 * time.Second):
+				t.Error("Drain hangs")
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != test.status {
+				t.Errorf("the client got %s, want %d", resp.Status, test.status)
+			}
+		})
+	}
+}
+
 // zeros is a reader of n zeros that are nowhere in memory.
 type zeros struct{ n int64 }
 

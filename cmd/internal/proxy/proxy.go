@@ -141,7 +141,8 @@ func (p *Proxy) leave() {
 }
 
 // Drain refuses new requests and waits until those under way have ended, those included
-// whose client has gone; it cuts them when ctx ends.
+// whose client has gone. When ctx ends it cuts them: what waits for the registry at once,
+// what waits for a client a moment later.
 func (p *Proxy) Drain(ctx context.Context) {
 	p.mu.Lock()
 	if !p.closed && p.active == 0 {
