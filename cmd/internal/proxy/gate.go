@@ -13,9 +13,10 @@ import (
 
 // admit returns r as it goes on, or why it does not.
 //
-// What an observer would read differently from some registry is refused where it could
-// change something: a push that is spelled so that we do not see it would be one without
-// an event. What only reads passes as it is, and unclassified.
+// What an observer would read differently from some registry is refused: a push or a pull
+// that is spelled so that we do not see it would be one without an event. A read with
+// escapes that decode to a clean path passes as it is, as some clients escape the colon of
+// a digest; it is never cached, and an event if the answer names the digest.
 func (p *Proxy) admit(r *http.Request) (*http.Request, *refusal) {
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
@@ -26,7 +27,7 @@ func (p *Proxy) admit(r *http.Request) (*http.Request, *refusal) {
 		return nil, &refusal{http.StatusBadRequest, codeUnauthorized, "more than one Authorization header"}
 	case slices.ContainsFunc(r.Header["Via"], func(via string) bool { return strings.Contains(via, p.via) }):
 		return nil, &refusal{http.StatusLoopDetected, codeUnavailable, "the proxy is its own registry"}
-	case mutates(r.Method) && hidden(r.URL):
+	case hidden(r.URL) && (mutates(r.Method) || observer.ParseRoute(r.URL.Path).Class == observer.Unclassified):
 		return nil, &refusal{http.StatusBadRequest, codeUnsupported, "the path is not spelled as the distribution specification has it"}
 	}
 	out := *r
@@ -45,29 +46,44 @@ func mutates(method string) bool {
 }
 
 // hidden tells whether a server that is generous with spelling could take u for a route
-// that changes something, and [observer.ParseRoute] does not: one that decodes escapes
-// (once more), ignores parameters of segments, or resolves dots and empty segments.
+// of content other than [observer.ParseRoute] does: one that decodes escapes (once more),
+// ignores parameters of segments, or resolves dots and empty segments. A path with escapes
+// is hidden even if it is the same route when they are decoded, but for the session of an
+// upload, which is the registry's word.
+//
+// Only what is below /v2/ then is judged. A path that ends in manifests/<tag> elsewhere can
+// be one of a registry's own API or of another kind of package, and goes through; if it
+// changes something, the observer counts it or, while changes are refused, refuses it.
 func hidden(u *url.URL) bool {
-	if u.RawPath == "" && observer.ParseRoute(u.Path).Class != observer.Unclassified {
+	route := observer.ParseRoute(u.Path)
+	if u.RawPath == "" && route.Class != observer.Unclassified && route.Class != observer.Upload {
 		return false
 	}
-	plain := u.Path
+	escaped := u.RawPath != "" &&
+		(route.Class != observer.Upload || !strings.HasPrefix(u.RawPath, strings.TrimSuffix(u.Path, route.Session)))
+	plain := observer.ParseRoute(spelled(u.Path))
+	switch plain.Class {
+	case observer.UploadStart, observer.Upload, observer.Blob, observer.Manifest:
+		plain.Session, route.Session = "", ""
+		return escaped || plain != route
+	}
+	return false
+}
+
+// spelled returns the path that the most generous server could make of one.
+func spelled(p string) string {
 	for range 3 {
-		decoded, err := url.PathUnescape(plain)
-		if err != nil || decoded == plain {
+		decoded, err := url.PathUnescape(p)
+		if err != nil || decoded == p {
 			break
 		}
-		plain = decoded
+		p = decoded
 	}
-	segments := strings.Split(strings.ReplaceAll(plain, `\`, "/"), "/")
+	segments := strings.Split(strings.ReplaceAll(p, `\`, "/"), "/")
 	for i, s := range segments {
 		segments[i], _, _ = strings.Cut(s, ";")
 	}
-	switch observer.ParseRoute(path.Clean("/" + strings.Join(segments, "/"))).Class {
-	case observer.UploadStart, observer.Upload, observer.Blob, observer.Manifest:
-		return true
-	}
-	return false
+	return path.Clean("/" + strings.Join(segments, "/"))
 }
 
 // hopByHop are the headers of a connection (RFC 9110, section 7.6.1, and what RFC 2616

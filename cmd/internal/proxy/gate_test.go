@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -95,6 +96,18 @@ func TestHostileRequests(t *testing.T) {
 		{"a parameter", plain("PUT /v2/a/manifests/v1;x=1", ""), []string{"400 " + spelled}},
 		{"a backslash", plain(`PUT /v2/a\b/manifests/v1`, ""), []string{"400 " + spelled}},
 		{"from the root", plain("PUT /x/../v2/a/manifests/v1", ""), []string{"400 " + spelled}},
+		{"a read with an empty segment", plain("GET /v2//a/manifests/v1", ""), []string{"400 " + spelled}},
+		{"a read with dots", plain("HEAD /v2/a/../b/manifests/v1", ""), []string{"400 "}},
+		{"a read that is escaped twice", plain("GET /v2/a%252Fb/manifests/v1", ""), []string{"400 " + spelled}},
+		{"a read with a parameter", plain("GET /v2/a/manifests/v1;x=1", ""), []string{"400 " + spelled}},
+		{"an empty segment before the base", plain("GET //v2/", ""), []string{`200 GET //v2/ host=x`}},
+		{"a part of an upload with an escaped session", plain("PATCH /v2/a/blobs/uploads/1%3D", ""),
+			[]string{`200 PATCH /v2/a/blobs/uploads/1%3D host=x length=0 te=[] auth=[] body="" trailer=map[]`}},
+		{"a part of an upload with an escaped session and name", plain("PATCH /v2/%61/blobs/uploads/1%3D", ""), []string{"400 " + spelled}},
+		{"a part of an upload with a slash in its session", plain("PATCH /v2/a/blobs/uploads/blobs%2Fuploads%2F1", ""), []string{"400 " + spelled}},
+		{"a part of an upload with dots for a session", plain("PATCH /v2/a/blobs/uploads/%2e%2e", ""),
+			[]string{`200 PATCH /v2/a/blobs/uploads/%2e%2e host=x`}},
+		{"below another prefix", plain("DELETE /zz/a/manifests/v1", ""), []string{`200 DELETE /zz/a/manifests/v1 host=x`}},
 		{"an escaped read", plain("GET /v2/a%2Fb/manifests/v1", ""),
 			[]string{`200 GET /v2/a%2Fb/manifests/v1 host=x length=0 te=[] auth=[] body="" trailer=map[]`}},
 		{"somebody else's route", plain("PUT /artifacts-uploads/a%2Fb", ""),
@@ -118,6 +131,53 @@ func TestHostileRequests(t *testing.T) {
 	}
 	if len(r.events.Events()) == 0 {
 		t.Error("nothing is observed")
+	}
+}
+
+// A registry that looks at the end of a path alone is changed below any prefix. Others have
+// APIs of their own there.
+func TestChangesOutsideTheAPI(t *testing.T) {
+	stored := error(nil)
+	r := start(t, echo(t).URL, func(o *proxy.Options) {
+		o.Refuse, o.Accepting = true, func() error { return stored }
+	})
+	for i, target := range []string{"/zz/foo/manifests/latest", "/zz/foo/blobs/" + digestOf(nil), "/v2/FOO/manifests/latest"} {
+		stored = nil
+		if resp, body := do(t, client(t), "DELETE", r.url+target, nil); resp.StatusCode != http.StatusOK {
+			t.Errorf("DELETE %s: %s %s", target, resp.Status, body)
+		}
+		if n := r.metric(t, "regcast_observer_unclassified_total"); n != float64(i+1) {
+			t.Errorf("DELETE %s: %v are counted", target, n)
+		}
+		stored = errors.New("disk full")
+		if resp, body := do(t, client(t), "DELETE", r.url+target, nil); resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("DELETE %s, which cannot be recorded: %s %s", target, resp.Status, body)
+		}
+	}
+}
+
+// A digest whose colon is escaped is still one, and its pull an event.
+func TestEscapedReadsAreObserved(t *testing.T) {
+	content := []byte("twenty two bytes of it")
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.RequestURI != r.URL.EscapedPath() || r.URL.RawPath == "" {
+			t.Errorf("the registry is asked for %s", r.RequestURI)
+		}
+		w.Header().Set("Docker-Content-Digest", digestOf(content))
+		_, _ = w.Write(content)
+	}))
+	defer upstream.Close()
+	r := start(t, upstream.URL, nil)
+	resp, body := do(t, client(t), "GET", r.url+"/v2/team%2Fapp/blobs/"+strings.Replace(digestOf(content), ":", "%3A", 1), nil)
+	if resp.StatusCode != http.StatusOK || string(body) != string(content) {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+	events, err := r.events.Wait(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(events) != 1 || events[0].Action != "pull" || events[0].Repository != "team/app" || events[0].Digest.String() != digestOf(content) {
+		t.Errorf("events %+v", events)
 	}
 }
 
