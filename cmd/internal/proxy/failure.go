@@ -54,7 +54,10 @@ func shuttingDown() refusal {
 	return refusal{http.StatusServiceUnavailable, codeUnavailable, "shutting down"}
 }
 
-// A reason says how the registry failed.
+// A reason says how the registry failed, as far as that can be told apart. One that wants
+// another client certificate says so after the handshake, in TLS 1.3, and closes the
+// connection: if the request is on its way by then, that breaks first, which is
+// reasonProtocol. A connection that is reset as it begins is reasonConnect or that.
 type reason string
 
 const (

@@ -74,7 +74,7 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 	}, []string{"class", "direction"})
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "regcast_proxy_upstream_errors_total", ConstLabels: labels,
-		Help: "Requests that the registry did not answer, or not to the end, by reason.",
+		Help: "Requests that the registry did not answer, or not to the end, by reason; the lack of a client certificate may be tls or protocol.",
 	}, []string{"reason"})
 	m := &metrics{
 		inflight: prometheus.NewGauge(prometheus.GaugeOpts{
