@@ -74,19 +74,14 @@ func allowances() []allowance {
 				d.dropMissing(func(observation) bool { return true })
 		}},
 		// The answer to HEAD has no manifest to read. An observer that saw the manifest
-		// before knows its references, unless it is too large to be remembered.
+		// before knows its references.
 		{"cold references", outside, func(x *exchange, d *difference) bool {
 			if !x.route("manifests") || x.method != http.MethodHead || x.status != http.StatusOK || len(d.missing) != 1 || len(d.extra) != 1 {
 				return false
 			}
 			want := d.missing[0].without("references").String()
-			return (d.missing[0].cold() || d.missing[0].Target.Size > 64<<10) &&
+			return d.missing[0].cold() &&
 				d.dropExtra(func(o observation) bool { return o.String() == want }) &&
-				d.dropMissing(func(observation) bool { return true })
-		}},
-		// A path that is spelled with escapes, which servers read differently.
-		{"escaped", outside, func(x *exchange, d *difference) bool {
-			return strings.Contains(x.target, "%") && len(d.extra) == 0 &&
 				d.dropMissing(func(observation) bool { return true })
 		}},
 	}
