@@ -179,10 +179,25 @@ func checkProxy(cfg *config.Config, i int) (problems config.Problems) {
 	if err == nil {
 		err = p.Shutdown(context.Background())
 	}
-	if err != nil {
-		report(at+".upstream_tls", "%v", err)
+	if bad, ok := errors.AsType[*proxy.OptionError](err); ok {
+		report(at+"."+optionKeys()[bad.Option], "%v", bad.Err)
+	} else if err != nil {
+		report(at, "%v", err)
 	}
 	return problems
+}
+
+// optionKeys are the keys that set what proxy.New may not like.
+func optionKeys() map[string]string {
+	return map[string]string{
+		"Name":         "name",
+		"Upstream":     "upstream",
+		"PublicURL":    "public_url",
+		"TLS":          "upstream_tls",
+		"TLS.CAFile":   "upstream_tls.ca_file",
+		"TLS.CertFile": "upstream_tls.cert_file",
+		"Extra":        "vendor_routes",
+	}
 }
 
 // nothing is a sink that is never written to.

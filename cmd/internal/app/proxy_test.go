@@ -291,8 +291,8 @@ func TestCheckProxy(t *testing.T) {
 	for more, want := range map[string]string{
 		"": "",
 		`upstream_tls = { ca_file = "cert.pem", cert_file = "cert.pem", key_file = "key.pem" }`: "",
-		`upstream_tls = { ca_file = "key.pem" }`:                                                "proxy[0].upstream_tls: ",
-		`upstream_tls = { cert_file = "cert.pem", key_file = "other-key.pem" }`:                 "proxy[0].upstream_tls: ",
+		`upstream_tls = { ca_file = "key.pem" }`:                                                "proxy[0].upstream_tls.ca_file: no certificate in ",
+		`upstream_tls = { cert_file = "cert.pem", key_file = "other-key.pem" }`:                 "proxy[0].upstream_tls.cert_file: reading ",
 		`tls = { cert_file = "cert.pem", key_file = "other-key.pem" }`:                          "proxy[0].tls: ",
 		`cache = { share = { public = ["library/**", "a***b"] } }`:                              `proxy[0].cache.share.public[1]: "a***b": `,
 		`cache = { kind = "memory" }`:                                                           "",

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -113,32 +112,47 @@ func vendors(names []string) (routes []func(*http.Request) (observer.Deletion, b
 	return routes
 }
 
-// withDefaults returns a copy in which everything is set. Errors: what makes the options
-// of no use.
+// An OptionError says which option makes a [Proxy] impossible.
+type OptionError struct {
+	Option string // a field of Options, or as TLS.CAFile one of a field's
+	Err    error
+}
+
+// Error implements error.
+func (e *OptionError) Error() string { return e.Option + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+func badOption(option, format string, args ...any) error {
+	return &OptionError{option, fmt.Errorf(format, args...)}
+}
+
+// withDefaults returns a copy in which everything is set. Errors: an OptionError.
 func (o *Options) withDefaults() (*Options, error) {
 	c := *o
 	u := c.Upstream
 	switch {
 	case c.Name == "":
-		return nil, errors.New("a proxy needs a name")
+		return nil, badOption("Name", "a proxy needs one")
 	case u == nil || u.Host == "":
-		return nil, fmt.Errorf("proxy %s: no upstream", c.Name)
+		return nil, badOption("Upstream", "it is missing, or has no host")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("proxy %s: upstream: scheme is not http or https", c.Name)
+		return nil, badOption("Upstream", "the scheme is not http or https")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("proxy %s: upstream: has a user, a query or a fragment", c.Name)
+		return nil, badOption("Upstream", "it has a user, a query or a fragment")
 	}
 	if c.PublicURL != nil {
 		if _, err := notifications.ParseBaseURL(c.PublicURL.String()); err != nil {
-			return nil, fmt.Errorf("proxy %s: public url: %w", c.Name, err)
+			return nil, &OptionError{"PublicURL", err}
 		}
 	}
 	if c.TLS != (UpstreamTLS{}) && u.Scheme != "https" {
-		return nil, fmt.Errorf("proxy %s: upstream: TLS files for a plain one", c.Name)
+		return nil, badOption("TLS", "it is for an upstream with https")
 	}
 	for _, vendor := range c.Extra {
 		if vendorRoutes()[vendor] == nil {
-			return nil, fmt.Errorf("proxy %s: no routes of %q are known", c.Name, vendor)
+			return nil, badOption("Extra", "no routes of %q are known", vendor)
 		}
 	}
 	upstream := *u

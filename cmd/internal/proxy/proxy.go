@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"sync"
 
@@ -34,15 +35,16 @@ type Proxy struct {
 }
 
 // New returns a Proxy that writes events to dst. The caller ends it with Shutdown, after
-// its HTTP server and before dst. Errors: options that are of no use, unreadable files.
+// its HTTP server and before dst. Errors: an [OptionError], of files that cannot be read
+// too.
 func New(dst notifications.Sink, opts *Options) (*Proxy, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("proxy %s: %w", opts.Name, err)
 	}
 	transport, err := newTransport(o)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("proxy %s: %w", opts.Name, err)
 	}
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // it never fails

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -176,19 +177,20 @@ func TestOptionsOfNoUse(t *testing.T) {
 		opts proxy.Options
 		want string
 	}{
-		"no name":         {proxy.Options{Upstream: mustParse(t, "http://r")}, "a proxy needs a name"},
-		"no upstream":     {proxy.Options{Name: "p"}, "no upstream"},
-		"no host":         {proxy.Options{Name: "p", Upstream: mustParse(t, "http:///x")}, "no upstream"},
-		"scheme":          {proxy.Options{Name: "p", Upstream: mustParse(t, "ftp://r")}, "scheme"},
-		"user":            {proxy.Options{Name: "p", Upstream: mustParse(t, "http://u@r")}, "user"},
-		"public url":      {proxy.Options{Name: "p", Upstream: mustParse(t, "http://r"), PublicURL: mustParse(t, "/x")}, "public url"},
-		"vendor":          {proxy.Options{Name: "p", Upstream: mustParse(t, "http://r"), Extra: []string{"gitlab", "quay"}}, `no routes of "quay"`},
-		"files for plain": {proxy.Options{Name: "p", Upstream: mustParse(t, "http://r"), TLS: proxy.UpstreamTLS{CAFile: empty}}, "plain"},
-		"no authorities":  {proxy.Options{Name: "p", Upstream: mustParse(t, "https://r"), TLS: proxy.UpstreamTLS{CAFile: none}}, "authorities"},
-		"no certificate":  {proxy.Options{Name: "p", Upstream: mustParse(t, "https://r"), TLS: proxy.UpstreamTLS{CAFile: empty}}, "no certificate in"},
-		"no key":          {proxy.Options{Name: "p", Upstream: mustParse(t, "https://r"), TLS: proxy.UpstreamTLS{CertFile: empty, KeyFile: none}}, "reading " + empty},
+		"no name":         {proxy.Options{Upstream: mustParse(t, "http://r")}, "Name: "},
+		"no upstream":     {proxy.Options{Name: "p"}, "Upstream: it is missing"},
+		"no host":         {proxy.Options{Name: "p", Upstream: mustParse(t, "http:///x")}, "Upstream: it is missing"},
+		"scheme":          {proxy.Options{Name: "p", Upstream: mustParse(t, "ftp://r")}, "Upstream: the scheme"},
+		"user":            {proxy.Options{Name: "p", Upstream: mustParse(t, "http://u@r")}, "Upstream: it has a user"},
+		"public url":      {proxy.Options{Name: "p", Upstream: mustParse(t, "http://r"), PublicURL: mustParse(t, "/x")}, "PublicURL: "},
+		"vendor":          {proxy.Options{Name: "p", Upstream: mustParse(t, "http://r"), Extra: []string{"gitlab", "quay"}}, `Extra: no routes of "quay"`},
+		"files for plain": {proxy.Options{Name: "p", Upstream: mustParse(t, "http://r"), TLS: proxy.UpstreamTLS{CAFile: empty}}, "TLS: "},
+		"no authorities":  {proxy.Options{Name: "p", Upstream: mustParse(t, "https://r"), TLS: proxy.UpstreamTLS{CAFile: none}}, "TLS.CAFile: "},
+		"no certificate":  {proxy.Options{Name: "p", Upstream: mustParse(t, "https://r"), TLS: proxy.UpstreamTLS{CAFile: empty}}, "TLS.CAFile: no certificate in"},
+		"no key":          {proxy.Options{Name: "p", Upstream: mustParse(t, "https://r"), TLS: proxy.UpstreamTLS{CertFile: empty, KeyFile: none}}, "TLS.CertFile: reading " + empty},
 	} {
-		if _, err := proxy.New(nil, &test.opts); err == nil || !strings.Contains(err.Error(), test.want) {
+		_, err := proxy.New(nil, &test.opts)
+		if bad, ok := errors.AsType[*proxy.OptionError](err); !ok || !strings.HasPrefix(bad.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -22,11 +22,11 @@ const (
 	transportBufferLen = 32 << 10
 )
 
-// newTransport makes the transport to the registry.
+// newTransport makes the transport to the registry. Errors: an OptionError.
 func newTransport(o *Options) (*http.Transport, error) {
 	conf, err := tlsConfig(o.TLS)
 	if err != nil {
-		return nil, fmt.Errorf("proxy %s: %w", o.Name, err)
+		return nil, err
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -52,11 +52,11 @@ func tlsConfig(files UpstreamTLS) (*tls.Config, error) {
 	if files.CAFile != "" {
 		pem, err := os.ReadFile(files.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading the registry's authorities: %w", err)
+			return nil, &OptionError{"TLS.CAFile", err}
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("no certificate in %s", files.CAFile)
+			return nil, badOption("TLS.CAFile", "no certificate in %s", files.CAFile)
 		}
 	}
 	if files.CertFile != "" {
@@ -68,7 +68,7 @@ func tlsConfig(files UpstreamTLS) (*tls.Config, error) {
 			return &pair, nil
 		}
 		if _, err := load(); err != nil {
-			return nil, err
+			return nil, &OptionError{"TLS.CertFile", err}
 		}
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}
