@@ -72,7 +72,10 @@ func run(ctx context.Context, w io.Writer, listen, audit, deploy, journal string
 		&observer.Options{IncludeReferences: true, KeepsTags: true}) // this registry keeps the tags of a deleted manifest
 	defer func() { err = errors.Join(err, finish(observed)) }()
 
-	server := &http.Server{Handler: observed, ReadHeaderTimeout: 10 * time.Second}
+	// Below /v2/ alone: this registry looks at the end of a path, wherever that begins.
+	mux := http.NewServeMux()
+	mux.Handle("/v2/", observed)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	defer func() { err = errors.Join(err, finish(server)) }()
 	fmt.Fprintln(w, "a registry on", listener.Addr())
 	ended := make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,30 @@ func TestEmbedded(t *testing.T) {
 				t.Errorf("the deployment got %s; want %s", got, want)
 			}
 		})
+	}
+}
+
+// The registry would take a path of any prefix for that of a manifest.
+func TestEmbeddedServesTheAPIAlone(t *testing.T) {
+	host, stop := start(t, consumer(t).URL(), consumer(t).URL(), "")
+	defer stop()
+	for path, want := range map[string]int{"/v2/": 200, "/v2/foo/manifests/latest": 201, "/x/foo/manifests/latest": 404, "/foo/manifests/latest": 404} {
+		method := http.MethodPut
+		if want == 200 {
+			method = http.MethodGet
+		}
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+host+path, strings.NewReader(`{"schemaVersion":2}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s %s: %s, want %d", method, path, resp.Status, want)
+		}
 	}
 }
 
