@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +13,49 @@ import (
 
 	"github.com/regcast/regcast/examples/internal/harness"
 )
+
+// asExample in the environment makes the test's program the example.
+const asExample = "DISTRIBUTION_REGISTRY"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asExample) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// start runs the example, in a process of its own as a middleware is registered for good,
+// and returns the registry's address and what ends it.
+func start(t *testing.T, args ...string) (host string, stop func()) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := exec.CommandContext(t.Context(), program, args...)
+	example.Env = append(os.Environ(), asExample+"=1")
+	example.Stderr = t.Output()
+	out, err := example.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := example.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the example ended: %v, %v", err, example.Wait())
+	}
+	return strings.TrimSpace(strings.TrimPrefix(line, "a registry on ")), func() {
+		if err := example.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+		if err := example.Wait(); err != nil {
+			t.Errorf("the example ended with %v", err)
+		}
+	}
+}
 
 // The registry of config.yml, at another port, tells a webhook what a client does.
 func TestDistributionRegistry(t *testing.T) {
@@ -31,19 +74,8 @@ func TestDistributionRegistry(t *testing.T) {
 	}
 	defer webhook.Close()
 
-	ctx, stop := context.WithCancel(t.Context())
-	r, w := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		err := run(ctx, w, file, webhook.URL(), filepath.Join(dir, "journal"))
-		w.CloseWithError(err)
-		ended <- err
-	}()
-	line, err := bufio.NewReader(r).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := harness.NewClient(ctx, strings.TrimSpace(strings.TrimPrefix(line, "a registry on ")))
+	host, stop := start(t, "-config", file, "-webhook", webhook.URL(), "-journal", filepath.Join(dir, "journal"))
+	client := harness.NewClient(t.Context(), host)
 	if _, err := client.PushImage("team/app", "1.0", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +87,7 @@ func TestDistributionRegistry(t *testing.T) {
 	}
 	// Two blobs and a manifest, the same mounted and pushed again, and the tag's end.
 	wanted := map[string]int{"push team/app": 2, "push team/app:1.0": 1, "mount team/fork": 2, "push team/fork:1.0": 1, "delete team/app:1.0": 1}
-	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+	wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for n := 7; ; n++ { // and some pulls, as the client looks around
 		if err := webhook.Wait(wait, n); err != nil {
@@ -66,9 +98,6 @@ func TestDistributionRegistry(t *testing.T) {
 		}
 	}
 	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("the example ended with %v", err)
-	}
 }
 
 // missing says how often which events did not come.
