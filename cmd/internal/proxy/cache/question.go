@@ -158,15 +158,17 @@ func (c *Cache) identity(r *http.Request, q *question) (who string, ok bool) {
 }
 
 // neutral tells whether a header has nothing to do with who asks, or is in the key
-// already.
+// already. Of what proxies in front of us add, that is the way the request took: others
+// of that name, such as X-Forwarded-User, tell whom they have authenticated.
 func neutral(name string) bool {
 	switch name {
 	case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma", "User-Agent", "If-None-Match", "Te", "Via",
 		"Forwarded", "X-Real-Ip", "X-Request-Id", "Traceparent", "Tracestate", "Content-Length", "Content-Type", "Referer",
-		"Docker-Distribution-Api-Version", "X-Meta-Source-Client":
+		"Docker-Distribution-Api-Version", "X-Meta-Source-Client",
+		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Forwarded-")
+	return false
 }
 
 // expiry returns when a JSON web token ends (RFC 7519, section 4.1.4), as far as it says
