@@ -16,14 +16,14 @@ func (j *job) blobs(all []v1.Descriptor) error {
 		if desc.Digest.Validate() != nil || desc.Size < 0 {
 			return errManifest
 		}
-		if !j.done[desc.Digest] {
+		if !j.blobsThere[desc.Digest] {
 			outcome, err := j.blob(desc)
 			if err != nil {
 				return err
 			}
 			j.m.meter.blob(outcome)
 			j.m.places.note(desc.Digest, j.repository)
-			j.done[desc.Digest] = true
+			j.blobsThere[desc.Digest] = true
 			j.touch()
 		}
 		j.settled.Add(1)

@@ -221,6 +221,32 @@ func TestWants(t *testing.T) {
 	}
 }
 
+// An artifact may keep a manifest as its layer, and an index may have both of them.
+func TestAManifestThatIsABlobToo(t *testing.T) {
+	// A target that takes an index without its manifests does not tell of one that is missing.
+	sparse := func(c *distribution.Configuration) { c.Validation.Manifests.Indexes.Platforms = "none" }
+	r := newRig(t, nil, &registrytest.Options{Configure: sparse}, nil)
+	inner := image(t, r.from, "team/app", noise(1, 100))
+	kept := putManifest(t, r.from, "team/app", "", v1.MediaTypeImageManifest, inner)
+	_, body, err := r.from.Manifest(t.Context(), "team/app", kept.Digest.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := putImage(t, r.from, "team/app", "", body)
+	for tag, manifests := range map[string][]v1.Descriptor{"blob-first": {keeper, kept}, "manifest-first": {kept, keeper}} {
+		desc := putManifest(t, r.from, "team/app", tag, v1.MediaTypeImageIndex, v1.Index{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: manifests,
+		})
+		t.Run(tag, func(t *testing.T) {
+			r.opts.Target.URL = r.target.URL() + "/" + tag // where nothing is yet
+			r.to = client(t, r.target, r.opts.Target.URL)
+			r.endpoint = newEndpoint(t, tag, &r.opts)
+			r.deliver(t, push("team/app", tag, desc.Digest))
+			r.arrived(t, "team/app", tag)
+		})
+	}
+}
+
 // Zero bytes are a blob, too, and one that comes twice is copied once.
 func TestOddBlobs(t *testing.T) {
 	r := newRig(t, nil, nil, nil)

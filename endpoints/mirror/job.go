@@ -25,8 +25,11 @@ type job struct {
 	idle   *time.Timer // ends ctx, unless there is progress
 	cancel context.CancelCauseFunc
 
-	done      map[digest.Digest]bool // blobs and manifests that the target is known to have
-	manifests int                    // looked at so far
+	// What the target's repository is known to have. A digest may be that of both: some
+	// artifacts keep a manifest as a layer.
+	blobsThere, manifestsThere map[digest.Digest]bool
+
+	manifests int // looked at so far
 
 	// For Progress.
 	total, settled atomic.Int64 // blobs
@@ -42,8 +45,8 @@ func (m *mirror) begin(ctx context.Context, e *notifications.Event) *job {
 	j := &job{
 		m: m, ctx: ctx, cancel: cancel,
 		repository: e.Repository, title: tagOrDigest(e),
-		idle: time.AfterFunc(m.opts.Endpoint.Timeout, func() { cancel(errIdle) }),
-		done: make(map[digest.Digest]bool),
+		idle:       time.AfterFunc(m.opts.Endpoint.Timeout, func() { cancel(errIdle) }),
+		blobsThere: make(map[digest.Digest]bool), manifestsThere: make(map[digest.Digest]bool),
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

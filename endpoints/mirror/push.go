@@ -168,10 +168,9 @@ func (j *job) copy(desc v1.Descriptor, body []byte, tag string, depth int) error
 // child copies a manifest that another one refers to, if the source has it: not all
 // indexes and subjects are complete.
 func (j *job) child(desc v1.Descriptor, depth int) error {
-	if j.done[desc.Digest] {
+	if j.manifestsThere[desc.Digest] {
 		return nil
 	}
-	j.done[desc.Digest] = true
 	if err := desc.Digest.Validate(); err != nil {
 		return errManifest
 	}
@@ -181,6 +180,7 @@ func (j *job) child(desc v1.Descriptor, depth int) error {
 			return err
 		}
 		if there.Digest == desc.Digest {
+			j.manifestsThere[desc.Digest] = true
 			j.m.meter.manifest(manifestSkipped)
 			return nil
 		}
@@ -196,7 +196,11 @@ func (j *job) child(desc v1.Descriptor, depth int) error {
 	if found.MediaType == "" {
 		found.MediaType = desc.MediaType
 	}
-	return j.copy(found, body, "", depth)
+	if err := j.copy(found, body, "", depth); err != nil {
+		return err
+	}
+	j.manifestsThere[desc.Digest] = true
+	return nil
 }
 
 // tag puts a manifest under a tag that still names it at the source.
