@@ -47,45 +47,35 @@ func main() {
 	}
 }
 
-// run says on w where the registry is, and serves until ctx ends. What was built is shut down last-built-first.
-func run(ctx context.Context, w io.Writer, listen, audit, deploy, journal string) (err error) {
+// run says on w where the registry is, and serves until ctx ends.
+func run(ctx context.Context, w io.Writer, listen, audit, deploy, journal string) error {
 	images, err := sinks.NewMatcher(sinks.Rules{Kinds: []string{"image"}, Actions: []string{"push", "delete"}}, sinks.Rules{})
 	if err != nil {
 		return err
 	}
-	open := inMemory
-	if journal != "" {
-		open = onDisk
-	}
-	dst, err := open(journal, []target{{"audit", audit, nil}, {"deploy", deploy, images}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, finish(dst)) }()
-
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
+	events, err := open(journal, []target{{"audit", audit, nil}, {"deploy", deploy, images}})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	observed := observer.New(store, dst, notifications.SourceRecord{Addr: listener.Addr().String()},
+	observed := observer.New(store, events, notifications.SourceRecord{Addr: listener.Addr().String()},
 		&observer.Options{IncludeReferences: true, KeepsTags: true}) // this registry keeps the tags of a deleted manifest
-	defer func() { err = errors.Join(err, finish(observed)) }()
-
-	// Below /v2/ alone: this registry looks at the end of a path, wherever that begins.
 	mux := http.NewServeMux()
-	mux.Handle("/v2/", observed)
+	mux.Handle("/v2/", observed) // alone: this registry looks at the end of a path, wherever that begins
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	defer func() { err = errors.Join(err, finish(server)) }()
+
 	fmt.Fprintln(w, "a registry on", listener.Addr())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {
 	case <-ctx.Done():
-		return nil
-	case err := <-ended:
-		return err
+	case err = <-ended:
 	}
+	return errors.Join(err, finish(server), finish(observed), finish(events)) // in this order: from the clients to the webhooks
 }
 
 // finish gives whatever was opened ten seconds to end in good order.

@@ -21,6 +21,15 @@ type dispatcher interface {
 	Shutdown(context.Context) error
 }
 
+// open returns what keeps events in the folder journal and delivers them, or in memory if
+// that is "".
+func open(journal string, targets []target) (dispatcher, error) {
+	if journal == "" {
+		return inMemory(targets)
+	}
+	return onDisk(journal, targets)
+}
+
 // A broadcast is a broadcaster and the pipelines that it writes to: filter, queue, retrier
 // and webhook, all in memory.
 type broadcast struct {
@@ -29,7 +38,7 @@ type broadcast struct {
 }
 
 // inMemory composes sinks without an engine: what is queued is lost with the process.
-func inMemory(_ string, targets []target) (dispatcher, error) {
+func inMemory(targets []target) (dispatcher, error) {
 	var b broadcast
 	var members []notifications.Sink
 	for _, t := range targets {
