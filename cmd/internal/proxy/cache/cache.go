@@ -181,9 +181,11 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, e *entry, status s
 }
 
 // fill has the registry answer q and keeps the answer, if it may, as one of generation in,
-// in which it was asked for. done hears of it before the client does, as that may be slow.
+// in which it was asked for. done hears of it, or with nil that there is nothing to keep,
+// before the client does, as that may be slow. It may be called again, which is to be
+// ignored.
 func (c *Cache) fill(w http.ResponseWriter, r *http.Request, q *question, in Generation, done func(*entry)) {
-	capture := &capture{defaults: defaults{ResponseWriter: w, class: q.route.Class}, head: q.head}
+	capture := &capture{defaults: defaults{ResponseWriter: w, class: q.route.Class}, head: q.head, done: func() { done(nil) }}
 	defer capture.release()
 	c.next.ServeHTTP(capture, r)
 	e, why := capture.entry(q)

@@ -95,7 +95,8 @@ const maxKept = 4 << 20
 // A capture holds back an answer until it is whole, or larger than is kept.
 type capture struct {
 	defaults
-	head   bool // there is no body
+	head   bool   // there is no body
+	done   func() // is called when it is known that nothing will be kept
 	status int
 	body   bytes.Buffer
 	passed bool // it is not held back, any more
@@ -137,9 +138,11 @@ func (c *capture) FlushError() error {
 	return http.NewResponseController(c.ResponseWriter).Flush()
 }
 
-// pass sends what was held back.
+// pass sends what was held back. Whoever waits for an answer to be kept is told before,
+// since this client may not read it.
 func (c *capture) pass() {
 	c.passed = true
+	c.done()
 	c.Header().Set("X-Cache", "MISS") // whatever a cache behind us says
 	c.defaults.WriteHeader(c.status)
 	if c.body.Len() > 0 {
