@@ -42,8 +42,12 @@ func (j *job) blob(desc v1.Descriptor) (blobOutcome, error) {
 		return "", target.failed(err)
 	}
 	j.touch()
+	from, err := j.mountable(desc)
+	if err != nil {
+		return "", err
+	}
 	var upload *registry.Upload
-	if from := j.m.places.find(desc.Digest); from != "" && from != j.repository {
+	if from != "" {
 		if upload, err = target.client.MountBlob(j.ctx, j.repository, desc.Digest, from); err == nil && upload == nil {
 			return blobMounted, nil
 		}
@@ -55,6 +59,26 @@ func (j *job) blob(desc v1.Descriptor) (blobOutcome, error) {
 	}
 	j.touch()
 	return blobCopied, j.stream(desc, upload)
+}
+
+// mountable returns a repository of the target from which a blob may be mounted, "" if
+// there is none. The source must have the blob in the event's own repository: a manifest
+// that only names it, which some registries take from whoever may push there, must not
+// open the blobs of other repositories at the target.
+func (j *job) mountable(desc v1.Descriptor) (from string, err error) {
+	from = j.m.places.find(desc.Digest)
+	if from == "" || from == j.repository {
+		return "", nil
+	}
+	_, err = j.m.source.client.StatBlob(j.ctx, j.repository, desc.Digest)
+	if errors.Is(err, registry.ErrNotFound) { // in an answer to HEAD, which has no words; GET will have them
+		return "", nil
+	}
+	if err != nil {
+		return "", j.m.source.failed(err)
+	}
+	j.touch()
+	return from, nil
 }
 
 // stream lets a blob flow from the source into an upload.

@@ -17,10 +17,11 @@
 // A push by tag is copied with everything that the manifest refers to: configuration and
 // layers first, the manifests of an index and the one of a subject, as far as the source
 // has them, then the manifest itself, byte for byte. What the target has is not sent again,
-// what it has in another repository of this mirror is mounted, and the rest streams from
-// one registry to the other in constant memory, verified on the way. Layers that are not
-// for distribution stay where they are. Pushes by digest alone, signatures and other
-// referrers among them, are copied if Options.ByDigest says so.
+// what it has in another repository of this mirror is mounted, if the source has it in the
+// event's repository, and the rest streams from one registry to the other in constant
+// memory, verified on the way. Layers that are not for distribution stay where they are.
+// Pushes by digest alone, signatures and other referrers among them, are copied if
+// Options.ByDigest says so.
 //
 // A tag is put last, and only if it still names the event's digest at the source. If not,
 // the event is superseded: there is a later one, or will be. It is settled and counted, so

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/endpoints/mirror"
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/registry"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -125,6 +127,34 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A manifest that names the layer of another repository, at a source that takes such,
+// opens nothing at the target that its own repository does not have at the source.
+func TestAForeignLayerIsNotMounted(t *testing.T) {
+	var forged []byte
+	r := newRig(t, replacing("GET /v2/evil/app/manifests/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", v1.MediaTypeImageManifest)
+		_, _ = w.Write(forged)
+	}), nil, func(r *rig) { r.opts.ByDigest = true })
+	secret := image(t, r.from, "secret/app", noise(1, 100))
+	desc := putManifest(t, r.from, "secret/app", "1.0", v1.MediaTypeImageManifest, secret)
+	r.deliver(t, push("secret/app", "1.0", desc.Digest))
+
+	evil := image(t, r.from, "evil/app") // a configuration of its own
+	evil.Layers = secret.Layers
+	var err error
+	if forged, err = json.Marshal(evil); err != nil {
+		t.Fatal(err)
+	}
+	refused := r.refused(t, push("evil/app", "", digest.FromBytes(forged)), endpoints.Rejected)
+	if !strings.Contains(refused.Error(), "source: ") || !strings.Contains(refused.Error(), "BLOB_UNKNOWN") {
+		t.Error(refused)
+	}
+	if _, err := r.to.StatBlob(t.Context(), "evil/app", secret.Layers[0].Digest); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("evil/app has the layer of secret/app: %v", err)
+	}
+	r.metrics(t, "blobs_total mounted 0")
 }
 
 // A blob that is not what its digest says is stored nowhere, and the target need not
