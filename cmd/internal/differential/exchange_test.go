@@ -41,6 +41,7 @@ type exchange struct {
 	method, target string
 	accept         string
 	form, strict   bool
+	torn           bool // a request for the same path was cut off before
 
 	status   int // 0 if the connection was closed before
 	location string
@@ -91,7 +92,10 @@ func (r *rig) send(q request) *exchange {
 		form:   strings.HasPrefix(q.header.Get("Content-Type"), "application/x-www-form-urlencoded"),
 	}
 	var err error
+	at, _, _ := strings.Cut(q.target, "?")
+	x.torn = r.torn[at]
 	if q.cut != nil && len(q.body) > 0 {
+		r.torn[at] = true
 		err = r.abort(q)
 	} else {
 		err = r.roundTrip(q, x)

@@ -116,7 +116,8 @@ func (s *script) cold(f func()) {
 }
 
 // TestMatrix plays what a registry can be asked, and what it can answer. It uses every
-// allowance but that of TestTaggingFails: one without a use would hide a difference.
+// allowance but that of TestTaggingFails and one that is a matter of time: one without a
+// use would hide a difference.
 func TestMatrix(t *testing.T) {
 	for _, proxied := range []bool{false, true} {
 		t.Run(fmt.Sprintf("proxied=%v", proxied), func(t *testing.T) {
@@ -133,7 +134,7 @@ func TestMatrix(t *testing.T) {
 			s.otherRoutes()
 			s.actors()
 			for _, a := range allowances() {
-				if !s.excused[a.name] && a.name != "untagged" {
+				if !s.excused[a.name] && a.name != "untagged" && a.name != "torn upload" {
 					t.Errorf("no row needs the allowance %q", a.name)
 				}
 			}

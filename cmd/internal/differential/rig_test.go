@@ -46,6 +46,7 @@ type rig struct {
 	tokens   map[string]string
 
 	exchanges map[string]*exchange // that were not compared yet, by User-Agent
+	torn      map[string]bool      // paths of uploads of which a part was cut off
 	sent      int
 }
 
@@ -66,6 +67,7 @@ func newRig(tb testing.TB, s scene) *rig {
 	r := &rig{
 		scene: s, tb: tb, truth: newCollector(tb, "distribution"),
 		used: make(map[string]int), tokens: make(map[string]string), exchanges: make(map[string]*exchange),
+		torn: make(map[string]bool),
 	}
 	webhook := httptest.NewServer(r.truth)
 	tb.Cleanup(webhook.Close)
