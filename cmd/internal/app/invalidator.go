@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,10 +51,21 @@ const maxUntold = 10_000
 // everything stands for all repositories.
 const everything = ""
 
-// An invalidator has a cache forget the repositories that events say have changed.
+// repayEvery is how often a cache is asked to make up for changes that its store could not
+// be told of.
+const repayEvery = time.Second
+
+// A forgetter is a proxy with a cache.
+type forgetter interface {
+	Invalidate(ctx context.Context, repository string)
+	Repay(ctx context.Context)
+}
+
+// An invalidator has a cache forget the repositories that events say have changed, and make
+// up for what its store could not be told of.
 type invalidator struct {
-	forget func(ctx context.Context, repository string)
-	told   map[bool]prometheus.Counter // by whether it was everything
+	cache forgetter
+	told  map[bool]prometheus.Counter // by whether it was everything
 
 	ctx    context.Context // ends when stop does not wait any longer
 	cancel context.CancelFunc
@@ -66,14 +78,14 @@ type invalidator struct {
 }
 
 // startInvalidator returns an invalidator at work; its stop ends it.
-func startInvalidator(proxy string, forget func(context.Context, string), reg prometheus.Registerer) *invalidator {
+func startInvalidator(proxy string, cache forgetter, reg prometheus.Registerer) *invalidator {
 	told := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "regcast_proxy_cache_invalidations_total", ConstLabels: prometheus.Labels{"proxy": proxy},
 		Help: "How often events had the cache forget a repository, or everything since too many waited.",
 	}, []string{"scope"})
 	reg.MustRegister(told)
 	v := &invalidator{
-		forget: forget,
+		cache:  cache,
 		told:   map[bool]prometheus.Counter{false: told.WithLabelValues("repository"), true: told.WithLabelValues("everything")},
 		more:   make(chan struct{}, 1),
 		done:   make(chan struct{}),
@@ -128,14 +140,29 @@ func (v *invalidator) take() map[string]struct{} {
 
 func (v *invalidator) run() {
 	defer close(v.done)
-	for range v.more {
-		for repository := range v.take() {
-			if v.ctx.Err() != nil {
+	again := time.NewTicker(repayEvery)
+	defer again.Stop()
+	for {
+		select {
+		case _, more := <-v.more:
+			if !more {
 				return
 			}
-			v.forget(v.ctx, repository)
-			v.told[repository == everything].Inc()
+			v.tell()
+		case <-again.C:
+			v.cache.Repay(v.ctx)
 		}
+	}
+}
+
+// tell has the cache forget what is untold.
+func (v *invalidator) tell() {
+	for repository := range v.take() {
+		if v.ctx.Err() != nil {
+			return
+		}
+		v.cache.Invalidate(v.ctx, repository)
+		v.told[repository == everything].Inc()
 	}
 }
 

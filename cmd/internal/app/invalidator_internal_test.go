@@ -13,6 +13,20 @@ import (
 	"github.com/regcast/regcast/notifications"
 )
 
+// A recorder is a cache that has functions told.
+type recorder struct {
+	invalidate func(context.Context, string)
+	repay      func()
+}
+
+func (r recorder) Invalidate(ctx context.Context, repository string) { r.invalidate(ctx, repository) }
+
+func (r recorder) Repay(context.Context) {
+	if r.repay != nil {
+		r.repay()
+	}
+}
+
 // Whoever tells an invalidator never waits: while the cache is slow a repository is
 // remembered once, and everything is forgotten when there are too many.
 func TestInvalidator(t *testing.T) {
@@ -45,10 +59,10 @@ func TestInvalidator(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var told []string
 				slow := make(chan struct{})
-				v := startInvalidator("main", func(_ context.Context, repository string) {
+				v := startInvalidator("main", recorder{invalidate: func(_ context.Context, repository string) {
 					told = append(told, repository)
 					<-slow
-				}, prometheus.NewPedanticRegistry())
+				}}, prometheus.NewPedanticRegistry())
 				v.hear(push("first"))
 				synctest.Wait()
 				c.hear(v)
@@ -69,10 +83,10 @@ func TestInvalidator(t *testing.T) {
 func TestInvalidatorStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := 0
-		v := startInvalidator("main", func(ctx context.Context, _ string) {
+		v := startInvalidator("main", recorder{invalidate: func(ctx context.Context, _ string) {
 			told++
 			<-ctx.Done()
-		}, prometheus.NewPedanticRegistry())
+		}}, prometheus.NewPedanticRegistry())
 		for i := range 100 {
 			v.hear([]*notifications.Event{{Action: notifications.ActionPush, Repository: fmt.Sprint(i)}})
 		}
@@ -81,6 +95,19 @@ func TestInvalidatorStops(t *testing.T) {
 		v.stop(ctx)
 		if told != 1 {
 			t.Errorf("%d repositories were told of after the end, want none", told-1)
+		}
+	})
+}
+
+// A cache makes up for what its store could not be told of although nobody asks anything.
+func TestInvalidatorRepays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		repaid := 0
+		v := startInvalidator("main", recorder{repay: func() { repaid++ }}, prometheus.NewPedanticRegistry())
+		time.Sleep(10*time.Second + time.Millisecond)
+		v.stop(t.Context())
+		if repaid != 10 {
+			t.Errorf("it was asked %d times in 10 s", repaid)
 		}
 	})
 }

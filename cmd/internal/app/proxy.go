@@ -80,7 +80,7 @@ func (a *App) startFront(cfg *config.Config, i int) (*front, error) {
 		p.Invalidate(context.Background(), everything) // of which a process that was killed may owe something
 	}
 	if opts.Cache != nil {
-		a.invalidators.add(startInvalidator(c.Name, p.Invalidate, a.registry))
+		a.invalidators.add(startInvalidator(c.Name, p, a.registry))
 	}
 	h.Handler = p
 	s.serve(a.servers.failed)

@@ -81,6 +81,14 @@ func (p *Proxy) Invalidate(ctx context.Context, repository string) {
 	}
 }
 
+// Repay tells the cache's store of changes that it could not be told of before, if that is
+// possible now. It is to be called every second or so where others share the store.
+func (p *Proxy) Repay(ctx context.Context) {
+	if p.cache != nil {
+		p.cache.Repay(ctx)
+	}
+}
+
 func (p *Proxy) observerOptions() *observer.Options {
 	o := &observer.Options{
 		Parity:            p.opts.Parity,

@@ -71,6 +71,7 @@ func New(next http.Handler, store Store, opts *Options) *Cache {
 
 // ServeHTTP answers r.
 func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.store.repay(r.Context())
 	route := observer.Route{}
 	if r.URL.RawPath == "" {
 		route = observer.ParseRoute(r.URL.Path)
@@ -91,6 +92,13 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // "" is all of them.
 func (c *Cache) Invalidate(ctx context.Context, repository string) {
 	c.store.bump(ctx, repository)
+}
+
+// Repay tells the store of changes that it could not be told of before, if that is possible
+// now; others that use it give old answers until then. Every request does so, too: whoever
+// has a Cache with a shared Store calls this every second or so for when there are none.
+func (c *Cache) Repay(ctx context.Context) {
+	c.store.repay(ctx)
 }
 
 // changes returns the repository of which r may change something that is kept. A blob that

@@ -19,8 +19,13 @@
 // given to another only if it shows the same credentials, or the options say so. Only
 // what is whole and has the digest that it should have is kept.
 //
-// A Store that fails makes no request fail: the cache is bypassed. A change that the Store
-// could not be told of makes the repository distrusted until it could.
+// A Store that fails makes no request fail, be it a change: the cache is bypassed. A change
+// that the Store could not be told of makes the repository distrusted until it could. That
+// is known to the Cache where the change passed, and no other: if it alone does not reach
+// the Store, those that do give what was before the change until the Store was told, which
+// is within about a second of being reached again if somebody calls [Cache.Repay], or until
+// the time to live is over. To refuse changes for as long would make every push depend on
+// the Store, also where nobody else reaches it and nothing old can be given.
 //
 // Nothing here starts a goroutine or has to be stopped.
 package cache

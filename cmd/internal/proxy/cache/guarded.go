@@ -46,7 +46,6 @@ func newGuarded(store Store, m *metrics, log *slog.Logger) *guarded {
 
 // get is Store.Get; trusted is false if nothing may be made of the store now.
 func (g *guarded) get(ctx context.Context, repository string, keys []string) (in Generation, value []byte, trusted bool) {
-	g.repay(ctx)
 	if !g.believed(repository) {
 		return "", nil, false
 	}
@@ -125,8 +124,8 @@ func (g *guarded) owe(repository string, from time.Time) {
 	g.metrics.distrusted.Set(float64(len(g.owed)))
 }
 
-// repay begins generations that are owed, if the store is there again. Requests are what
-// it is done by, one at a time.
+// repay begins generations that are owed, if the store is there again. Of several calls at
+// one time one does it, and the others return.
 func (g *guarded) repay(ctx context.Context) {
 	now := time.Now()
 	g.mu.Lock()
