@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/distribution/reference"
@@ -20,7 +21,7 @@ import (
 type exchange struct {
 	observer    *Observer
 	w           http.ResponseWriter
-	request     *http.Request // as it came; the handler gets a copy if its body is watched
+	request     *http.Request // a copy, as handlers change what they get, of all but header and body
 	route       Route
 	session     string // the path of the upload it belongs to, "" if that is unknown
 	escaped     bool   // the path was spelled with escapes
@@ -38,6 +39,9 @@ type exchange struct {
 	id      string // of the request record; "" before the first event
 
 	pushed *manifest // to be remembered when the client has its answer
+
+	kept http.Request // request, here so that no more is allocated
+	url  url.URL      // of kept
 }
 
 // serve has the wrapped handler answer to w.
@@ -49,14 +53,17 @@ func (x *exchange) serve(w http.ResponseWriter) {
 	if _, ok := w.(io.ReaderFrom); ok && x.operation == pullBlob {
 		writer = fromFile{x}
 	}
-	x.observer.next.ServeHTTP(writer, x.watched())
+	r := x.request
+	x.kept, x.url = *r, *r.URL
+	x.kept.URL = &x.url
+	x.request = &x.kept
+	x.observer.next.ServeHTTP(writer, x.watched(r))
 	returned = true
 }
 
-// watched returns the request for the handler, with a body that tells what was read of it
-// if that matters.
-func (x *exchange) watched() *http.Request {
-	r := x.request
+// watched returns r for the handler, with a body that tells what was read of it if that
+// matters.
+func (x *exchange) watched(r *http.Request) *http.Request {
 	switch x.operation {
 	case pushManifest:
 		x.body.tee = x.observer.buffers.tee()
