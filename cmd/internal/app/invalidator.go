@@ -48,9 +48,6 @@ func (s *invalidators) stop(ctx context.Context) {
 // more change, the cache forgets everything.
 const maxUntold = 10_000
 
-// everything stands for all repositories.
-const everything = ""
-
 // repayEvery is how often a cache is asked to make up for changes that its store could not
 // be told of.
 const repayEvery = time.Second
@@ -58,6 +55,7 @@ const repayEvery = time.Second
 // A forgetter is a proxy with a cache.
 type forgetter interface {
 	Invalidate(ctx context.Context, repository string)
+	InvalidateAll(ctx context.Context)
 	Repay(ctx context.Context)
 }
 
@@ -74,6 +72,7 @@ type invalidator struct {
 
 	mu     sync.Mutex
 	untold map[string]struct{}
+	all    bool // more than are remembered are untold
 	closed bool
 }
 
@@ -104,22 +103,35 @@ func (v *invalidator) hear(events []*notifications.Event) {
 		return
 	}
 	for _, e := range events {
-		if e.Action == notifications.ActionPull {
-			continue
-		}
-		if _, all := v.untold[everything]; all {
+		if v.all {
 			break
+		}
+		if !changes(e) {
+			continue
 		}
 		if _, known := v.untold[e.Repository]; !known {
 			v.untold[strings.Clone(e.Repository)] = struct{}{} // without the rest of the event
 		}
 		if len(v.untold) > maxUntold {
-			v.untold = map[string]struct{}{everything: {}}
+			v.all = true
+			clear(v.untold)
 		}
 	}
-	if len(v.untold) > 0 {
+	if v.all || len(v.untold) > 0 {
 		v.wake()
 	}
+}
+
+// changes tells whether an answer that a cache may have kept is another after e. A blob
+// that has come changes none: that it was not there is never kept.
+func changes(e *notifications.Event) bool {
+	switch e.Action {
+	case notifications.ActionPull, notifications.ActionPing:
+		return false
+	case notifications.ActionPush, notifications.ActionMount:
+		return e.Repository != "" && e.Kind() != notifications.KindBlob
+	}
+	return e.Repository != ""
 }
 
 func (v *invalidator) wake() {
@@ -129,13 +141,13 @@ func (v *invalidator) wake() {
 	}
 }
 
-// take returns what is untold.
-func (v *invalidator) take() map[string]struct{} {
+// take returns what is untold: some repositories, or all there are.
+func (v *invalidator) take() (some map[string]struct{}, all bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	taken := v.untold
-	v.untold = make(map[string]struct{})
-	return taken
+	some, all = v.untold, v.all
+	v.untold, v.all = make(map[string]struct{}), false
+	return some, all
 }
 
 func (v *invalidator) run() {
@@ -157,12 +169,17 @@ func (v *invalidator) run() {
 
 // tell has the cache forget what is untold.
 func (v *invalidator) tell() {
-	for repository := range v.take() {
+	some, all := v.take()
+	if all {
+		v.cache.InvalidateAll(v.ctx)
+		v.told[true].Inc()
+	}
+	for repository := range some {
 		if v.ctx.Err() != nil {
 			return
 		}
 		v.cache.Invalidate(v.ctx, repository)
-		v.told[repository == everything].Inc()
+		v.told[false].Inc()
 	}
 }
 

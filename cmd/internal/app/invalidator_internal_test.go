@@ -21,6 +21,8 @@ type recorder struct {
 
 func (r recorder) Invalidate(ctx context.Context, repository string) { r.invalidate(ctx, repository) }
 
+func (r recorder) InvalidateAll(ctx context.Context) { r.invalidate(ctx, "everything") }
+
 func (r recorder) Repay(context.Context) {
 	if r.repay != nil {
 		r.repay()
@@ -49,11 +51,29 @@ func TestInvalidator(t *testing.T) {
 		"what nobody knows": {func(v *invalidator) {
 			v.hear([]*notifications.Event{{Action: "quarantine", Repository: "a"}})
 		}, []string{"first", "a"}},
+		"a ping": {func(v *invalidator) {
+			v.hear([]*notifications.Event{notifications.NewEvent(notifications.ActionPing, notifications.Details{})})
+			v.hear([]*notifications.Event{{Action: notifications.ActionPing, Repository: "a"}})
+		}, []string{"first"}},
+		"no repository": {func(v *invalidator) { v.hear(push("")) }, []string{"first"}},
+		"blobs that come": {func(v *invalidator) {
+			v.hear([]*notifications.Event{
+				{Action: notifications.ActionPush, Repository: "a", Digest: "sha256:1", MediaType: "application/octet-stream"},
+				{Action: notifications.ActionMount, Repository: "b", Digest: "sha256:1"},
+			})
+		}, []string{"first"}},
+		"what may be a blob": {func(v *invalidator) {
+			v.hear([]*notifications.Event{
+				{Action: notifications.ActionPush, Repository: "a", Digest: "sha256:1"},
+				{Action: notifications.ActionDelete, Repository: "b", Digest: "sha256:1"},
+				{Action: notifications.ActionPush, Repository: "c", Digest: "sha256:1", MediaType: "application/vnd.oci.image.manifest.v1+json"},
+			})
+		}, []string{"first", "a", "b", "c"}},
 		"too many": {func(v *invalidator) {
 			for i := range 3 * maxUntold {
 				v.hear(push(fmt.Sprint(i)))
 			}
-		}, []string{"first", everything}},
+		}, []string{"first", "everything"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

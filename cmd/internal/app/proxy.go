@@ -77,7 +77,7 @@ func (a *App) startFront(cfg *config.Config, i int) (*front, error) {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	if client != nil {
-		p.Invalidate(context.Background(), everything) // of which a process that was killed may owe something
+		p.InvalidateAll(context.Background()) // of which a process that was killed may owe something
 	}
 	if opts.Cache != nil {
 		a.invalidators.add(startInvalidator(c.Name, p, a.registry))

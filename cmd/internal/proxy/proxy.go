@@ -74,10 +74,17 @@ func (p *Proxy) cacheOptions() *cache.Options {
 }
 
 // Invalidate has a cache forget what it knows of a repository, since an event says that it
-// was changed in another way; "" is all of them.
+// was changed in another way.
 func (p *Proxy) Invalidate(ctx context.Context, repository string) {
 	if p.cache != nil {
 		p.cache.Invalidate(ctx, repository)
+	}
+}
+
+// InvalidateAll has a cache forget what it knows of all repositories.
+func (p *Proxy) InvalidateAll(ctx context.Context) {
+	if p.cache != nil {
+		p.cache.InvalidateAll(ctx)
 	}
 }
 

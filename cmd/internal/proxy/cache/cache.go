@@ -88,10 +88,18 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.answer(w, r, q)
 }
 
-// Invalidate forgets what is known of a repository, since it was changed in another way;
-// "" is all of them.
+// Invalidate forgets what is known of a repository, since it was changed in another way.
+// With "" it does nothing.
 func (c *Cache) Invalidate(ctx context.Context, repository string) {
-	c.store.bump(ctx, repository)
+	if repository != "" {
+		c.store.bump(ctx, repository)
+	}
+}
+
+// InvalidateAll forgets what is known of all repositories, since nobody knows which of them
+// were changed.
+func (c *Cache) InvalidateAll(ctx context.Context) {
+	c.store.bump(ctx, "")
 }
 
 // Repay tells the store of changes that it could not be told of before, if that is possible

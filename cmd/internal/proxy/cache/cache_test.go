@@ -331,10 +331,20 @@ func TestChanges(t *testing.T) {
 	b := &backend{}
 	c := cache.New(b, cache.NewMemory(time.Minute, 0), &cache.Options{Anonymous: true})
 	ask(c, "GET", tags)
+	c.Invalidate(t.Context(), "")
+	ask(c, "GET", tags)
+	if b.asked.Load() != 1 {
+		t.Error("what has no name drops everything")
+	}
 	c.Invalidate(t.Context(), "team/app")
 	ask(c, "GET", tags)
 	if b.asked.Load() != 2 {
 		t.Error("an event from elsewhere drops nothing")
+	}
+	c.InvalidateAll(t.Context())
+	ask(c, "GET", tags)
+	if b.asked.Load() != 3 {
+		t.Error("everything drops nothing")
 	}
 }
 
@@ -498,7 +508,7 @@ func TestAStoreThatFails(t *testing.T) {
 // remembered, is told when it works again, and believed no sooner.
 func TestAStoreThatMissesEverything(t *testing.T) {
 	for what, change := range map[string]func(*cache.Cache){
-		"everything": func(c *cache.Cache) { c.Invalidate(t.Context(), "") },
+		"everything": func(c *cache.Cache) { c.InvalidateAll(t.Context()) },
 		"too many": func(c *cache.Cache) {
 			for i := range 10_000 {
 				c.Invalidate(t.Context(), fmt.Sprint("other/", i))
