@@ -23,12 +23,10 @@ func readAnswer(h http.Header, status int) answer {
 		digest:    headerDigest(h),
 		mediaType: mediaType(h.Get("Content-Type")),
 		size:      -1,
+		encoded:   isEncoded(h),
 	}
 	if etag := strings.Trim(strings.TrimPrefix(h.Get("Etag"), "W/"), `"`); isDigest(etag) {
 		a.etag = digest.Digest(etag)
-	}
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		a.encoded = true
 	}
 	switch {
 	case status == http.StatusOK && !a.encoded:
@@ -40,6 +38,12 @@ func readAnswer(h http.Header, status int) answer {
 		}
 	}
 	return a
+}
+
+// isEncoded tells whether a body is not the content itself.
+func isEncoded(h http.Header) bool {
+	coding := h.Get("Content-Encoding")
+	return coding != "" && !strings.EqualFold(coding, "identity")
 }
 
 // headerDigest is Docker-Content-Digest: the registry's word, if it is one word.

@@ -66,7 +66,9 @@ func (x *exchange) serve(w http.ResponseWriter) {
 func (x *exchange) watched(r *http.Request) *http.Request {
 	switch x.operation {
 	case pushManifest:
-		x.body.tee = x.observer.buffers.tee()
+		if !isEncoded(r.Header) {
+			x.body.tee = x.observer.buffers.tee()
+		}
 	case startUpload, patchUpload, finishUpload:
 	default:
 		return r

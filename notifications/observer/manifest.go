@@ -210,9 +210,12 @@ func (x *exchange) manifestPushed() {
 		return
 	}
 	m := &manifest{descriptor: v1.Descriptor{MediaType: mediaType(x.request.Header.Get("Content-Type")), Digest: dgst, Size: -1}}
-	if x.tee != nil {
+	switch {
+	case x.tee != nil:
 		m.descriptor.Size, _ = x.body.read()
 		x.read(m, x.tee)
+	case isEncoded(x.request.Header):
+		x.observer.metrics.unread.Inc()
 	}
 	if m.verified {
 		x.pushed = m

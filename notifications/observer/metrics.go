@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		unread: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "regcast_observer_unread_manifests_total",
-			Help: "Manifests that were passed on without being read for their references, as they were too large, had too many of them, or were too many at a time.",
+			Help: "Manifests that were passed on without being read for their references, as they were too large, had too many of them, were too many at a time, or were pushed in an encoding.",
 		}),
 	}
 	if reg != nil {

@@ -24,6 +24,12 @@ func TestManifestPushes(t *testing.T) {
 		{"answered with other successes", observer.Options{}, []exchange{
 			{"PUT", tag, image, typed, 200, nil, ""}, {"PUT", tag, image, typed, 202, nil, ""}, {"PUT", tag, image, typed, 204, nil, ""}, {"PUT", tag, image, typed, 0, nil, ""},
 		}, []string{"push PUT a/b:v1" + what, "push PUT a/b:v1" + what, "push PUT a/b:v1" + what, "push PUT a/b:v1" + what}},
+		{"encoded, which is not the content", observer.Options{}, []exchange{
+			{"PUT", tag, "gzip", header(typed, []string{"Content-Encoding", "gzip"}), 201, nil, ""},
+			{"PUT", tag, "gzip", header(typed, []string{"Content-Encoding", "gzip"}), 201, word, ""},
+			{"PUT", dgst, "gzip", header(typed, []string{"Content-Encoding", "gzip"}), 201, nil, ""},
+			{"PUT", tag, image, header(typed, []string{"Content-Encoding", "identity"}), 201, nil, ""},
+		}, []string{"push PUT a/b:v1@image manifest.v1+json 0", "push PUT a/b@image manifest.v1+json 0", "push PUT a/b:v1" + what}},
 		{"an index", observer.Options{}, []exchange{{"PUT", tag, list, []string{"Content-Type", ociIndex}, 201, nil, ""}},
 			[]string{fmt.Sprintf("push PUT a/b:v1@list index.v1+json %d refs=image", len(list))}},
 		{"of no media type", observer.Options{}, []exchange{{"PUT", tag, image, nil, 201, nil, ""}}, []string{"push PUT a/b:v1" + what}},
