@@ -25,10 +25,23 @@
 //
 // A tag is put last, and only if it still names the event's digest at the source. If not,
 // the event is superseded: there is a later one, or will be. It is settled and counted, so
-// that no retry and no replay moves a tag backwards. A manifest that the source does not
-// have any more is superseded, too: there is nothing left to copy, and no later attempt
-// would find more. A source that answers 404 in a way that registries do not is
-// misdirected, and nothing is settled.
+// that no retry and no replay moves a tag backwards.
+//
+// # What the source does not have
+//
+// What was pushed and is not there any more is superseded, too: there is nothing left to
+// copy. But a 404 may as well mean that a replica of the source is behind, that the source
+// is the wrong registry or lacks a prefix, or that a repository is hidden from the
+// credential. So an event is settled as gone only if the source lists the tags of its
+// repository, and the event was stored more than five minutes ago or is replayed; until
+// then the attempt is repeated. Of a repository that the source does not know, deleted ones
+// among them, a new event is tried until Retry.MaxAge and then a dead letter; one that is
+// replayed is gone. Both need proof that the source is the right one: as long as it has not
+// answered this endpoint with any manifest, a repository that it does not know holds the
+// endpoint as misdirected, and the events of others are the next probes. So does a 404 that
+// is not in the words of a registry, at any time.
+//
+// # Deletes and platforms
 //
 // A delete is carried out if Options.PropagateDeletes says so and the source still lacks,
 // or lacks again, what was deleted; a tag is untagged, a manifest deleted by its digest. Blobs

@@ -21,6 +21,8 @@ type job struct {
 	ctx        context.Context
 	repository string
 	title      string // for people
+	fresh      bool   // the event is so young that the source may be behind
+	replayed   bool
 
 	idle   *time.Timer // ends ctx, unless there is progress
 	cancel context.CancelCauseFunc
@@ -48,6 +50,7 @@ func (m *mirror) begin(ctx context.Context, e *notifications.Event) *job {
 		idle:       time.AfterFunc(m.opts.Endpoint.Timeout, func() { cancel(errIdle) }),
 		blobsThere: make(map[digest.Digest]bool), manifestsThere: make(map[digest.Digest]bool),
 	}
+	j.age(e)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.jobs[j] = struct{}{}

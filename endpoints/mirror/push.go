@@ -53,16 +53,15 @@ func (j *job) push(e *notifications.Event) error {
 			return err
 		}
 	}
-	return j.m.overtaken(found)
+	return j.overtaken(e.Tag, found)
 }
 
-// overtaken says why an event is superseded whose tag, if it is found at all, names
-// something else.
-func (m *mirror) overtaken(found bool) error {
+// overtaken says what it means that a tag, if it is found at all, names something else.
+func (j *job) overtaken(tag string, found bool) error {
 	if found {
 		return &supersededError{reasonMoved}
 	}
-	return &supersededError{reasonGone}
+	return j.missing(tag)
 }
 
 // root copies a manifest and, if it is named by one, its tag.
@@ -82,11 +81,12 @@ func (j *job) root(dgst digest.Digest, tag string) error {
 	}
 	desc, body, err := j.m.source.client.Manifest(j.ctx, j.repository, dgst.String(), nil)
 	if isAbsent(err) {
-		return &supersededError{reasonGone}
+		return j.missing(dgst.String())
 	}
 	if err != nil {
 		return j.m.source.failed(err)
 	}
+	j.m.source.served.Store(true)
 	j.touch()
 	if err := j.copy(desc, body, tag, 0); err != nil {
 		return j.recheck(dgst, err)
@@ -102,7 +102,7 @@ func (j *job) recheck(dgst digest.Digest, err error) error {
 		return err
 	}
 	if _, found, ferr := j.m.source.find(j.ctx, j.repository, dgst.String()); ferr == nil && !found {
-		return &supersededError{reasonGone}
+		return j.missing(dgst.String())
 	}
 	return err
 }
@@ -217,7 +217,7 @@ func (j *job) tag(tag string, desc v1.Descriptor, body []byte) error {
 		}
 		j.touch()
 		if current.Digest != desc.Digest {
-			return j.m.overtaken(found)
+			return j.overtaken(tag, found)
 		}
 		return j.put(tag, desc, body)
 	})

@@ -145,6 +145,12 @@ func event(action, repository, tag string, desc v1.Descriptor) *notifications.Ev
 	})
 }
 
+// ago makes an event that old.
+func ago(age time.Duration, e *notifications.Event) *notifications.Event {
+	e.Timestamp = time.Now().Add(-age)
+	return e
+}
+
 // noise is size bytes that no other seed has.
 func noise(seed uint64, size int) []byte {
 	b := make([]byte, size)

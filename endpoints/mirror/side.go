@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,6 +19,7 @@ type side struct {
 	shown   string // its URL
 	client  *registry.Client
 	carrier *endpoints.Carrier
+	served  atomic.Bool // it has ever answered with a manifest
 }
 
 // maxRetryAfter is the longest wait that an attempt itself waits when a registry asks for
@@ -39,6 +41,7 @@ func (s *side) open(name string, r *Registry, o *Options) error {
 		userAgent += "/" + conf.Version
 	}
 	s.client, err = registry.NewClient(r.URL, &registry.ClientOptions{
+		PageSize: 1, // who lists tags wants to know whether there is the repository
 		Transport: registry.NewTransport(s.carrier, &registry.TransportOptions{
 			Credentials:   s.credentials(r.Credentials),
 			TokenHosts:    o.TokenHosts,
@@ -101,7 +104,11 @@ func (s *side) find(ctx context.Context, repository, ref string) (desc v1.Descri
 	if isAbsent(err) {
 		return v1.Descriptor{}, false, nil
 	}
-	return desc, err == nil, s.failed(err)
+	if err != nil {
+		return v1.Descriptor{}, false, s.failed(err)
+	}
+	s.served.Store(true)
+	return desc, true, nil
 }
 
 // isAbsent tells whether a registry said that it has no such manifest or repository.

@@ -22,12 +22,16 @@ import (
 func (m *mirror) judge(caller context.Context, j *job, err error) *endpoints.DeliveryError {
 	e := &endpoints.DeliveryError{URL: m.target.shown, Err: err}
 	at, onSide := errors.AsType[*sideError](err)
+	var missing *missingError
 	switch {
 	case caller.Err() != nil:
 		e.Class, e.Fault, e.Err = endpoints.Canceled, endpoints.FaultCanceled, context.Cause(caller)
 		return e
 	case errors.Is(context.Cause(j.ctx), errIdle):
 		e.Class, e.Fault, e.Err = endpoints.Transient, endpoints.FaultTimeout, fmt.Errorf("%w: nothing moved for %s (%s)", errIdle, m.opts.Endpoint.Timeout, j)
+		return e
+	case errors.As(err, &missing):
+		e.Class, e.Status = missing.class, http.StatusNotFound
 		return e
 	case isEventError(err) || !onSide:
 		e.Class = endpoints.Rejected
