@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	chunkTags   = 100     // that are looked up before the next are listed
-	maxSeen     = 1 << 16 // digests of a repository that are remembered as told; others may be told again
-	maxChildren = 1000    // of an index
-	maxDepth    = 4       // of indexes in indexes
+	chunkTags = 100     // that are looked up before the next are listed
+	maxSeen   = 1 << 16 // digests of a repository that are remembered as told; others may be told again
+	maxBelow  = 1000    // manifests that are looked at because of one tagged index, on all levels
+	maxDepth  = 4       // of indexes in indexes
 )
 
 // mediaTypeList is Docker's index.
@@ -110,7 +110,8 @@ func (v *visit) tell(ctx context.Context, tags []string) error {
 	}
 	lists := make([][]v1.Descriptor, len(indexes))
 	err = v.each(ctx, len(indexes), func(i int) (err error) {
-		lists[i], err = v.expand(ctx, indexes[i], maxDepth)
+		below := expansion{visit: v, visited: make(map[digest.Digest]bool)}
+		lists[i], err = below.list(ctx, indexes[i], maxDepth)
 		return err
 	})
 	if err != nil {
@@ -214,31 +215,46 @@ func isIndex(desc v1.Descriptor) bool {
 	return desc.MediaType == v1.MediaTypeImageIndex || desc.MediaType == mediaTypeList
 }
 
-// expand lists the manifests below an index, each after those below it. A registry may
-// have an index without all that it refers to: what is not there is left out.
-func (v *visit) expand(ctx context.Context, desc v1.Descriptor, depth int) ([]v1.Descriptor, error) {
-	what := v.name + "@" + desc.Digest.String()
-	_, content, err := v.Client.Manifest(ctx, v.name, desc.Digest.String(), nil)
+// An expansion goes through what is below one index. Whoever may push decides what that
+// is: without a bound on all of it, a few indexes that name one another many times would
+// have the registry asked for each path through them.
+type expansion struct {
+	*visit
+	visited map[digest.Digest]bool // at most maxBelow
+}
+
+// list lists the manifests below an index, each once and after those below it. A registry
+// may have an index without all that it refers to: what is not there is left out. What is
+// too deep or too much is unreadable.
+func (x *expansion) list(ctx context.Context, desc v1.Descriptor, depth int) ([]v1.Descriptor, error) {
+	what := x.name + "@" + desc.Digest.String()
+	if depth == 0 {
+		x.unreadable(what, fmt.Errorf("%w: it is below %d levels of indexes", errUnreadable, maxDepth))
+		return nil, nil
+	}
+	_, content, err := x.Client.Manifest(ctx, x.name, desc.Digest.String(), nil)
 	if err != nil {
-		return nil, v.forgive(ctx, what, err)
+		return nil, x.forgive(ctx, what, err)
 	}
 	var index v1.Index
 	if err := json.Unmarshal(content, &index); err != nil {
-		return nil, v.forgive(ctx, what, fmt.Errorf("%w: %w", errUnreadable, err))
-	}
-	if len(index.Manifests) > maxChildren || depth == 0 {
-		return nil, v.forgive(ctx, what, fmt.Errorf("%w: an index of more than %d manifests or %d levels", errUnreadable, maxChildren, maxDepth))
+		return nil, x.forgive(ctx, what, fmt.Errorf("%w: %w", errUnreadable, err))
 	}
 	var list []v1.Descriptor
 	for _, child := range index.Manifests {
-		if v.seen[child.Digest] {
+		if x.seen[child.Digest] || x.visited[child.Digest] {
 			continue
 		}
+		if len(x.visited) == maxBelow {
+			x.unreadable(what, fmt.Errorf("%w to its end: an index of more than %d manifests, on all levels", errUnreadable, maxBelow))
+			break
+		}
+		x.visited[child.Digest] = true
 		if err := child.Digest.Validate(); err != nil {
-			v.unreadable(what, err)
+			x.unreadable(what, err)
 			continue
 		}
-		child, err := v.resolve(ctx, child.Digest.String())
+		child, err := x.resolve(ctx, child.Digest.String())
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +262,7 @@ func (v *visit) expand(ctx context.Context, desc v1.Descriptor, depth int) ([]v1
 			continue
 		}
 		if isIndex(child) {
-			below, err := v.expand(ctx, child, depth-1)
+			below, err := x.list(ctx, child, depth-1)
 			if err != nil {
 				return nil, err
 			}

@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/cmd/internal/admin"
 	"github.com/regcast/regcast/cmd/internal/backfill"
@@ -261,5 +264,90 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	}
 	if most != allowed || w.Counts().Tags != 90 {
 		t.Errorf("%d at a time, want %d; %+v", most, allowed, w.Counts())
+	}
+}
+
+// counting counts the requests that come to a registry.
+func counting(asked *atomic.Int64) registrytest.Options {
+	return registrytest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			next.ServeHTTP(w, r)
+		})
+	}}
+}
+
+// A manifest that indexes name on many paths is asked for once and found once.
+func TestWalkOfIndexesThatRepeat(t *testing.T) {
+	var asked atomic.Int64
+	m := openMuseum(t, counting(&asked))
+	d := m.image("team/app", "image")
+	for _, name := range []string{"low", "middle", "high"} {
+		d = m.index("team/app", name, slices.Repeat([]v1.Descriptor{d}, 20))
+	}
+	m.index("team/app", "top", []v1.Descriptor{d, d}, "v1")
+	asked.Store(0)
+	got, err := walk(t, m.connect(4), "", "team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"team/app image", "team/app low", "team/app middle", "team/app high", "team/app top", "team/app:v1 top"}
+	if diff := cmp.Diff(want, m.shown(got.found)); diff != "" || got.counts.Unreadable != 0 {
+		t.Errorf("%+v (-want +got):\n%s", got.counts, diff)
+	}
+	if n := asked.Load(); n > 12 {
+		t.Errorf("%d requests for 5 manifests and a tag", n)
+	}
+}
+
+// The bound is on all that is below a tagged index, not on each level; another tag has
+// its own.
+func TestWalkBoundsWhatIsBelowAnIndex(t *testing.T) {
+	var asked atomic.Int64
+	m := openMuseum(t, counting(&asked))
+	var inner []v1.Descriptor
+	for i := range 4 {
+		children := make([]v1.Descriptor, 400)
+		for k := range children {
+			children[k] = v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i, k)), Size: 7}
+		}
+		inner = append(inner, m.index("team/app", fmt.Sprint("inner", i), children))
+	}
+	m.index("team/app", "vast", inner, "a")
+	m.index("team/app", "small", []v1.Descriptor{m.image("team/app", "image")}, "b")
+	asked.Store(0)
+	got, err := walk(t, m.connect(4), "", "team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"team/app inner0", "team/app inner1", "team/app inner2", "team/app vast", "team/app:a vast",
+		"team/app image", "team/app small", "team/app:b small",
+	}
+	if diff := cmp.Diff(want, m.shown(got.found)); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+	// Of 1000, 3 are inner indexes that are there; the rest of the last one of them and of
+	// the outer one is not looked at.
+	if got.counts.Gone != 997 || got.counts.Unreadable != 2 {
+		t.Errorf("%+v, want 997 gone and 2 unreadable", got.counts)
+	}
+	if n := asked.Load(); n > 1020 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// What is below too many levels of indexes is counted.
+func TestWalkBoundsLevels(t *testing.T) {
+	m := openMuseum(t, registrytest.Options{})
+	d := m.image("team/app", "image")
+	for i := range 6 {
+		d = m.index("team/app", fmt.Sprint("level", i), []v1.Descriptor{d})
+	}
+	m.index("team/app", "top", []v1.Descriptor{d}, "v1")
+	got, err := walk(t, m.connect(4), "", "team/app")
+	want := []string{"team/app level2", "team/app level3", "team/app level4", "team/app level5", "team/app top", "team/app:v1 top"}
+	if diff := cmp.Diff(want, m.shown(got.found)); diff != "" || err != nil || got.counts.Unreadable != 1 {
+		t.Errorf("%+v, %v (-want +got):\n%s", got.counts, err, diff)
 	}
 }
