@@ -3,6 +3,9 @@ package mirror_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -308,6 +311,36 @@ func TestATargetWithAPrefix(t *testing.T) {
 	}
 	if got, want := r.endpoint.URL(), r.target.URL()+"/mirrors/internal"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// Two names of one registry, which nothing tells, lead to one copy and no copies of copies.
+func TestACopyIsNotCopiedAgain(t *testing.T) {
+	r := newRig(t, nil, nil, func(r *rig) {
+		r.target = r.source
+		alias := registrytest.Start(t, &registrytest.Options{Wrap: func(http.Handler) http.Handler {
+			return httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.source.Host()})
+		}})
+		r.opts.Target.URL = alias.URL() + "/copies"
+		r.opts.PropagateDeletes = true
+	})
+	desc := putImage(t, r.from, "team/app", "1.0", noise(1, 100))
+	r.deliver(t, push("team/app", "1.0", desc.Digest))
+	if got := tagged(t, r.from, "copies/team/app", "1.0"); got != desc.Digest {
+		t.Fatalf("the copy is %q", got)
+	}
+	for _, e := range []*notifications.Event{push("copies/team/app", "1.0", desc.Digest), deletion("copies/team/app", "1.0", "")} {
+		if r.endpoint.Wants(e) {
+			t.Errorf("a %s of the copy is wanted", e.Action)
+		}
+		r.deliver(t, e)
+	}
+	if got := tagged(t, r.from, "copies/copies/team/app", "1.0"); got != "" {
+		t.Errorf("the copy of the copy is %s", got)
+	}
+	r.metrics(t, "manifests_total copied 1", "manifests_total deleted 0")
+	if e := push("copies-of/app", "1.0", desc.Digest); !r.endpoint.Wants(e) {
+		t.Errorf("%s is not wanted", e.Repository)
 	}
 }
 

@@ -14,6 +14,11 @@
 // Both registries come from the options alone. Of an event it takes the repository, the
 // tag, the digest and what was done; no address in it is asked, and no credential goes there.
 //
+// A repository below the target's path is neither copied nor deleted: it is a copy. So a
+// registry that has two names does not copy its copies for ever, nor do two registries that
+// mirror each other, unless their two paths differ: then Endpoint.Match has to keep copies
+// out.
+//
 // A push by tag is copied with everything that the manifest refers to: configuration and
 // layers first, the manifests of an index and the one of a subject, as far as the source
 // has them, then the manifest itself, byte for byte. What the target has is not sent again,

@@ -306,9 +306,16 @@ func TestOptions(t *testing.T) {
 		change func(*mirror.Options)
 		want   string
 	}{
-		"no source":        {func(o *mirror.Options) { o.Source.URL = "" }, "source"},
-		"a password":       {func(o *mirror.Options) { o.Target.URL = "https://me:hunter2@b.example" }, "target"},
-		"one registry":     {func(o *mirror.Options) { o.Target.URL = "https://A.example:443/prefix" }, "target"},
+		"no source":     {func(o *mirror.Options) { o.Source.URL = "" }, "source"},
+		"a password":    {func(o *mirror.Options) { o.Target.URL = "https://me:hunter2@b.example" }, "target"},
+		"one registry":  {func(o *mirror.Options) { o.Target.URL = "https://A.example:443/prefix" }, "target"},
+		"a rooted name": {func(o *mirror.Options) { o.Target.URL = "https://a.example./prefix" }, "target"},
+		"loopback": {func(o *mirror.Options) {
+			o.Source.URL, o.Target.URL = "http://127.0.0.1:5000", "http://localhost:5000/prefix"
+		}, "target"},
+		"loopback of IPv6": {func(o *mirror.Options) {
+			o.Source.URL, o.Target.URL = "http://LOCALHOST:5000", "http://[::1]:5000/prefix"
+		}, "target"},
 		"a platform":       {func(o *mirror.Options) { o.Platforms = []string{"linux"} }, "platforms"},
 		"batches":          {func(o *mirror.Options) { o.Endpoint.Batch.MaxEvents = 2 }, "batch.max_events"},
 		"a source's TLS":   {func(o *mirror.Options) { o.Source.TLS.CertFile = "x" }, "source_tls.cert_file"},

@@ -54,8 +54,20 @@ type Registry struct {
 	TLS         endpoints.TLSOptions
 }
 
-// Wants tells whether there is anything to copy or to delete for an event.
+// path is what the URL puts before the names of repositories, "" if nothing.
+func (r *Registry) path() string {
+	_, rest, _ := strings.Cut(r.URL, "://")
+	_, path, _ := strings.Cut(rest, "/")
+	return strings.Trim(path, "/")
+}
+
+// Wants tells whether there is anything to copy or to delete for an event. A repository
+// below the target's path is a copy itself, of a mirror that runs the other way or of a
+// registry that has two names, and would be copied without end.
 func (o *Options) Wants(e *notifications.Event) bool {
+	if below := o.Target.path(); below != "" && strings.HasPrefix(e.Repository, below+"/") {
+		return false
+	}
 	switch e.Action {
 	case notifications.ActionPush:
 		return e.Tag != "" || o.ByDigest && e.Kind().Has(notifications.KindManifest)
@@ -122,6 +134,8 @@ func NewEndpoint(name string, opts *Options) (*endpoints.Endpoint, error) {
 }
 
 // sameRegistry tells whether two URLs name one registry, which has one place on a host.
+// The names of this host's loopback interface are one; others that lead to one address
+// are not known to.
 func sameRegistry(a, b string) bool {
 	hostOf := func(raw string) string {
 		u, err := url.Parse(raw)
@@ -136,7 +150,11 @@ func sameRegistry(a, b string) bool {
 		default:
 			port = "80"
 		}
-		return strings.ToLower(net.JoinHostPort(u.Hostname(), port))
+		host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+		if host == "127.0.0.1" || host == "::1" {
+			host = "localhost"
+		}
+		return net.JoinHostPort(host, port)
 	}
 	return hostOf(a) == hostOf(b)
 }
