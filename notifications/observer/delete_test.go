@@ -2,7 +2,13 @@ package observer_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/regcast/regcast/notifications/observer"
 )
@@ -62,4 +68,61 @@ func TestDeletes(t *testing.T) {
 			{"GET", "/v2/a/b/blobs/" + blob.String(), "", nil, 307, []string{"Location", "/x"}, ""},
 		}, []string{"pull HEAD a/b@blob 22", "delete DELETE a/b@blob kind=blob", "pull GET a/b@blob 0", "pull HEAD a/b@blob 22", "pull GET a/b@blob 22"}},
 	})
+}
+
+// What a slow pull was told of a tag is outdated once the tag was set or deleted meanwhile.
+func TestTagsThatChangeDuringAPull(t *testing.T) {
+	for _, late := range []bool{false, true} { // the header comes before the change, or after it
+		for _, change := range []struct{ method, path string }{
+			{"PUT", "/v2/a/manifests/prod"}, {"DELETE", "/v2/a/manifests/prod"}, {"DELETE", "/v2/a/manifests/" + manifest.String()},
+		} {
+			t.Run(fmt.Sprint(change.method, late), func(t *testing.T) {
+				begun, goOn := make(chan struct{}), make(chan struct{})
+				w := watch(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					if r.Method != http.MethodGet {
+						w.Header().Set("Docker-Content-Digest", other.String())
+						return
+					}
+					if late {
+						close(begun)
+						<-goOn
+					}
+					w.Header().Set("Docker-Content-Digest", manifest.String())
+					w.Header().Set("Content-Type", ociManifest)
+					w.WriteHeader(http.StatusOK)
+					if !late {
+						close(begun)
+						<-goOn
+					}
+					_, _ = io.WriteString(w, image)
+				}), nil)
+				pulled := make(chan struct{})
+				go func() {
+					defer close(pulled)
+					w.Observer.ServeHTTP(httptest.NewRecorder(), getManifest("prod"))
+				}()
+				<-begun
+				w.do(t, change.method, change.path, "x", "Content-Type", ociManifest)
+				before := len(w.settled(t))
+				close(goOn)
+				<-pulled
+				w.do(t, "DELETE", "/v2/a/manifests/"+manifest.String(), "")
+				var got []string
+				for _, s := range briefs(t, w.settled(t)[before:]) {
+					got = append(got, strings.Fields(s)[0]+" "+strings.Fields(s)[2])
+				}
+				if diff := cmp.Diff([]string{"pull a:prod@image", "delete a@image"}, got); diff != "" {
+					t.Errorf("events after the change, -want +got:\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// getManifest is a pull by a client that takes Docker's lists.
+func getManifest(tag string) *http.Request {
+	r := pull(tag)
+	r.Method = http.MethodGet
+	return r
 }

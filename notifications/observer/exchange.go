@@ -37,6 +37,7 @@ type exchange struct {
 	cut     bool   // not all of the answer could be written
 	hijack  bool   // the answer is not HTTP any more
 	id      string // of the request record; "" before the first event
+	tagged  uint64 // the generation of the tag when it was asked for
 
 	pushed *manifest // to be remembered when the client has its answer
 
@@ -57,6 +58,9 @@ func (x *exchange) serve(w http.ResponseWriter) {
 	x.kept, x.url = *r, *r.URL
 	x.kept.URL = &x.url
 	x.request = &x.kept
+	if x.operation == pullManifest && x.route.Tag != "" {
+		x.tagged = x.observer.tags.generation(x.route.Repository, x.route.Tag)
+	}
 	x.observer.next.ServeHTTP(writer, x.watched(r))
 	returned = true
 }

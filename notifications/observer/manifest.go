@@ -151,7 +151,7 @@ func (x *exchange) manifestPulled() {
 		x.learn(m)
 	}
 	x.complete(m)
-	if x.status == http.StatusOK {
+	if x.status == http.StatusOK && x.answer.digest == "" { // else the tag was seen with the header
 		x.tagSeen(dgst)
 	}
 	x.told(x.tell().ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
@@ -173,7 +173,7 @@ func (x *exchange) tagSeen(dgst digest.Digest) {
 			return
 		}
 	}
-	x.observer.tags.set(x.route.Repository, x.route.Tag, dgst)
+	x.observer.tags.seen(x.route.Repository, x.route.Tag, dgst, x.tagged)
 }
 
 // size takes the number of bytes written for that of the content, where the answer to a

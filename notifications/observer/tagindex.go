@@ -2,6 +2,7 @@ package observer
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -19,12 +20,15 @@ type tagIndex struct {
 	mu         sync.Mutex
 	recent     *simplelru.LRU[tagged, struct{}]
 	repository map[string]map[string]digest.Digest // tag to digest
+
+	seed    maphash.Seed
+	changes [4096]uint64 // of tags, and of repositories as a whole, by their hashes
 }
 
 type tagged struct{ repository, tag string }
 
 func newTagIndex() *tagIndex {
-	t := &tagIndex{repository: make(map[string]map[string]digest.Digest)}
+	t := &tagIndex{repository: make(map[string]map[string]digest.Digest), seed: maphash.MakeSeed()}
 	t.recent = newLRU(maxTags, func(old tagged, _ struct{}) { t.drop(old) })
 	return t
 }
@@ -38,10 +42,43 @@ func (t *tagIndex) drop(old tagged) {
 	}
 }
 
-// set remembers that tag names dgst.
+// generation returns a number that is another once the tag may have been changed.
+func (t *tagIndex) generation(repository, tag string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sum(repository, tag)
+}
+
+func (t *tagIndex) sum(repository, tag string) uint64 {
+	return *t.count(repository, tag) + *t.count(repository, "")
+}
+
+// count is how often a tag was changed, with others of the same hash; of a repository if
+// tag is "".
+func (t *tagIndex) count(repository, tag string) *uint64 {
+	h := maphash.Comparable(t.seed, tagged{repository, tag})
+	return &t.changes[h%uint64(len(t.changes))]
+}
+
+// seen remembers that tag named dgst to who asked for it in a generation. If the tag may
+// have been changed since, that says nothing of what it names now.
+func (t *tagIndex) seen(repository, tag string, dgst digest.Digest, generation uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sum(repository, tag) == generation {
+		t.put(repository, tag, dgst)
+	}
+}
+
+// set remembers that tag was made to name dgst.
 func (t *tagIndex) set(repository, tag string, dgst digest.Digest) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	*t.count(repository, tag)++
+	t.put(repository, tag, dgst)
+}
+
+func (t *tagIndex) put(repository, tag string, dgst digest.Digest) {
 	tags := t.repository[repository]
 	if tags[tag] == dgst {
 		t.recent.Get(tagged{repository, tag})
@@ -68,6 +105,7 @@ func (t *tagIndex) named(repository, tag string) digest.Digest {
 func (t *tagIndex) remove(repository, tag string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	*t.count(repository, tag)++
 	t.recent.Remove(tagged{repository, tag})
 }
 
@@ -75,6 +113,7 @@ func (t *tagIndex) remove(repository, tag string) {
 func (t *tagIndex) removeDigest(repository string, dgst digest.Digest) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	*t.count(repository, "")++
 	var tags []string
 	for tag, d := range t.repository[repository] {
 		if d == dgst {
@@ -92,6 +131,7 @@ func (t *tagIndex) removeDigest(repository string, dgst digest.Digest) []string 
 func (t *tagIndex) removeAll(repository string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	*t.count(repository, "")++
 	for tag := range t.repository[repository] {
 		t.recent.Remove(tagged{repository, tag})
 	}
