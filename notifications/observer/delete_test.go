@@ -15,6 +15,7 @@ import (
 
 func TestDeletes(t *testing.T) {
 	tag, dgst := "/v2/a/b/manifests/v1", "/v2/a/b/manifests/"+manifest.String()
+	dockerImage := "application/vnd.docker.distribution.manifest.v2+json"
 	typed := []string{"Content-Type", ociManifest, "Docker-Content-Digest", manifest.String()}
 	lists := []string{"Accept", ociManifest + ", application/vnd.docker.distribution.manifest.list.v2+json"}
 	push := func(path string) exchange { return exchange{"PUT", path, image, typed[:2], 201, nil, ""} }
@@ -47,8 +48,11 @@ func TestDeletes(t *testing.T) {
 			deleted, "delete DELETE a/b:v1 inferred", "delete DELETE a/b:v2 inferred",
 		}},
 		{"an image that was taken out of a list for an old client", observer.Options{}, []exchange{
-			{"GET", tag, "", []string{"Accept", "application/vnd.docker.distribution.manifest.v2+json"}, 200, typed, image}, {"DELETE", dgst, "", nil, 202, nil, ""},
-		}, []string{"pull GET a/b:v1" + what, deleted}},
+			{"GET", tag, "", []string{"Accept", dockerImage}, 200, []string{"Content-Type", dockerImage, "Docker-Content-Digest", manifest.String()}, image}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{strings.Replace("pull GET a/b:v1"+what, "manifest.v1+json", dockerImage, 1), deleted}},
+		{"an image that was answered to a client of OCI types", observer.Options{}, []exchange{
+			{"HEAD", tag, "", []string{"Accept", ociManifest + ", " + ociIndex}, 200, typed, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{"pull HEAD a/b:v1@image manifest.v1+json 0", deleted, "delete DELETE a/b:v1 inferred"}},
 		{"a manifest with tags that the registry has told", observer.Options{}, []exchange{
 			{"PUT", dgst + "?tag=v1", image, typed[:2], 201, []string{"OCI-Tag", "v1"}, ""}, {"DELETE", dgst, "", nil, 202, nil, ""},
 		}, []string{"push PUT a/b:v1" + what, deleted, "delete DELETE a/b:v1 inferred"}},

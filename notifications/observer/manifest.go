@@ -14,7 +14,12 @@ import (
 	"github.com/regcast/regcast/notifications"
 )
 
-const mediaTypeDockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
+const (
+	mediaTypeDockerList    = "application/vnd.docker.distribution.manifest.list.v2+json"
+	mediaTypeDockerImage   = "application/vnd.docker.distribution.manifest.v2+json"
+	mediaTypeDockerSchema1 = "application/vnd.docker.distribution.manifest.v1+json"
+	mediaTypeDockerSigned  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+)
 
 // A manifest is what is known of one. It is a notifications.DescribedManifest.
 //
@@ -157,23 +162,26 @@ func (x *exchange) manifestPulled() {
 	x.told(x.tell().ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
 }
 
-// tagSeen remembers that the tag that was asked for points at dgst. An image that was
+// tagSeen remembers that the tag that was asked for points at dgst. A Docker image that was
 // answered to a client which does not accept Docker's lists may be out of a list at which
-// the tag points: distribution chooses one for such clients.
+// the tag points: distribution chooses one for such clients, and of OCI indexes it does not.
 func (x *exchange) tagSeen(dgst digest.Digest) {
-	if dgst == "" || x.route.Tag == "" {
+	if dgst == "" || x.route.Tag == "" || x.maySubstitute() {
 		return
 	}
-	switch x.answer.mediaType {
-	case v1.MediaTypeImageIndex, mediaTypeDockerList:
-	default:
-		if !slices.ContainsFunc(x.request.Header["Accept"], func(types string) bool {
-			return strings.Contains(types, mediaTypeDockerList)
-		}) {
-			return
-		}
-	}
 	x.observer.tags.seen(x.route.Repository, x.route.Tag, dgst, x.tagged)
+}
+
+// maySubstitute tells whether the answer may be another manifest than the tag names.
+func (x *exchange) maySubstitute() bool {
+	switch x.answer.mediaType {
+	case "", mediaTypeDockerImage, mediaTypeDockerSchema1, mediaTypeDockerSigned:
+	default:
+		return false
+	}
+	return !slices.ContainsFunc(x.request.Header["Accept"], func(types string) bool {
+		return strings.Contains(types, mediaTypeDockerList)
+	})
 }
 
 // size takes the number of bytes written for that of the content, where the answer to a
