@@ -49,11 +49,8 @@ func (x *exchange) unknownFinished() {
 	if !x.succeeded() {
 		return
 	}
-	var at Route
 	h := x.w.Header()
-	if u, err := x.request.URL.Parse(h.Get("Location")); err == nil {
-		at = ParseRoute(strings.TrimPrefix(u.Path, x.observer.opts.Prefix))
-	}
+	at := ParseRoute(strings.TrimPrefix(x.located(h.Get("Location")), x.observer.opts.Prefix))
 	word := headerDigest(h)
 	asked, _ := paramDigest(x.request.URL.RawQuery, "digest")
 	if at.Class != Blob || contradicts(word, at.Digest) || contradicts(asked, at.Digest) {

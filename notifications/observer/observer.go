@@ -35,6 +35,7 @@ func New(next http.Handler, dst notifications.Sink, source notifications.SourceR
 		o.opts = *opts
 	}
 	o.opts.Prefix = strings.TrimRight(o.opts.Prefix, "/")
+	o.opts.PublicPath = strings.TrimRight(o.opts.PublicPath, "/")
 	if o.opts.Logger == nil {
 		o.opts.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -40,6 +40,10 @@ type Options struct {
 	// Prefix is the path before /v2/, such as "/registry"; "" for none.
 	Prefix string
 
+	// PublicPath is the path before Prefix in the addresses that clients are given, if
+	// something before the Observer takes it off their requests; "" for none.
+	PublicPath string
+
 	Parity Parity
 
 	// IncludeReferences puts the descriptors that a manifest refers to into its events.

@@ -212,3 +212,27 @@ func TestMounts(t *testing.T) {
 		}, []string{"mount POST a/b@blob 0", "push POST a/b@blob 22"}},
 	})
 }
+
+// Clients come by addresses with a path that is taken off before the Observer.
+func TestUploadsUnderAPublicPath(t *testing.T) {
+	start := "/v2/a/b/blobs/uploads/"
+	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
+	for name, opts := range map[string]observer.Options{"alone": {PublicPath: "/registry/"}, "before a prefix": {PublicPath: "/registry", Prefix: "/x"}} {
+		prefix := opts.Prefix
+		at := func(path string) []string { return []string{"Location", "http://public.example/registry" + prefix + path} }
+		runRows(t, []row{
+			{name + ", in parts", opts, []exchange{
+				{"POST", prefix + start, "", nil, 202, at(start + "1"), ""},
+				{"PATCH", prefix + start + "1", blobContent[:10], nil, 202, at(start + "2"), ""},
+				{"PUT", prefix + start + "2?digest=" + blob.String(), blobContent[10:], nil, 201, at("/v2/a/b/blobs/" + blob.String()), ""},
+			}, []string{"push PUT a/b@blob 22"}},
+			{name + ", at an address of the registry's own", opts, []exchange{
+				{"POST", prefix + start, "", nil, 202, []string{"Location", prefix + start + "1"}, ""},
+				{"PUT", prefix + start + "1?digest=" + blob.String(), blobContent, nil, 201, nil, ""},
+			}, []string{"push PUT a/b@blob 22"}},
+			{name + ", mounted by a form", opts, []exchange{
+				{"POST", prefix + start, "mount=" + blob.String(), form, 201, at("/v2/a/b/blobs/" + blob.String()), ""},
+			}, []string{"mount POST a/b@blob 0"}},
+		})
+	}
+}

@@ -158,17 +158,13 @@ func (x *exchange) uploadCancelled() {
 // sessionPath returns the path by which a client will go on with an upload, "" if there is
 // none or it is that of something else.
 func (x *exchange) sessionPath(location string) string {
-	if location == "" {
+	path := x.located(location)
+	if path == "" {
 		return ""
 	}
-	u, err := x.request.URL.Parse(location)
-	if err != nil {
-		return ""
-	}
-	path := strings.TrimPrefix(u.Path, x.observer.opts.Prefix)
-	switch ParseRoute(path).Class {
+	switch ParseRoute(strings.TrimPrefix(path, x.observer.opts.Prefix)).Class {
 	case Upload, Unclassified:
-		return u.Path
+		return path
 	}
 	return ""
 }
@@ -176,15 +172,26 @@ func (x *exchange) sessionPath(location string) string {
 // blobAt returns the digest of the blob in this repository that a location names, "" if it
 // names none.
 func (x *exchange) blobAt(location string) digest.Digest {
-	u, err := x.request.URL.Parse(location)
-	if err != nil {
-		return ""
-	}
-	route := ParseRoute(strings.TrimPrefix(u.Path, x.observer.opts.Prefix))
+	route := ParseRoute(strings.TrimPrefix(x.located(location), x.observer.opts.Prefix))
 	if route.Class != Blob || route.Repository != x.route.Repository {
 		return ""
 	}
 	return route.Digest
+}
+
+// located returns the path with which requests to a location come here, "" if it is none.
+func (x *exchange) located(location string) string {
+	if location == "" {
+		return ""
+	}
+	u, err := x.request.URL.Parse(location)
+	if err != nil {
+		return ""
+	}
+	if inner, ok := strings.CutPrefix(u.Path, x.observer.opts.PublicPath); ok && strings.HasPrefix(inner, "/") {
+		return inner
+	}
+	return u.Path
 }
 
 func isForm(r *http.Request) bool {
