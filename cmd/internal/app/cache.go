@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -32,6 +33,19 @@ func cacheOptions(c *config.Cache) (cache.Options, error) {
 	return opts, nil
 }
 
+// certificateOf returns what tells a client certificate from others. A renewed one counts as
+// another from the next start on, which costs some answers.
+func certificateOf(c *proxy.UpstreamTLS) (string, error) {
+	if c.CertFile == "" {
+		return "", nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return "", err
+	}
+	return string(pair.Certificate[0]), nil
+}
+
 // openCache puts into opts where answers are kept, and descriptors if several processes
 // share them. Whoever calls it closes the client, which is nil for all but Redis, after the
 // proxy. A Redis is not asked for anything yet: one that is away is no error.
@@ -60,11 +74,15 @@ func openCache(c *config.Cache, opts *proxy.Options) (*redis.Client, error) {
 }
 
 // openShared has answers and descriptors kept in a Redis, where all proxies find them that
-// have the same upstream, whatever they are called.
+// have the same upstream, whatever they are called. What they share of answers is for who
+// shows the registry one certificate.
 func openShared(client *redis.Client, c *config.Cache, opts *proxy.Options) (err error) {
 	registry := strings.TrimRight(opts.Upstream.String(), "/")
 	opts.Cache, err = cache.NewRedis(client, &cache.RedisOptions{Prefix: c.Redis.Prefix, Space: registry, TTL: c.TTL})
 	if err != nil {
+		return err
+	}
+	if opts.CacheOptions.As, err = certificateOf(&opts.TLS); err != nil {
 		return err
 	}
 	known, err := shared.New(client, &shared.Options{Prefix: c.Redis.Prefix + "descriptors:" + registry + ":"})

@@ -2,7 +2,9 @@ package app_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -389,6 +392,38 @@ func TestCacheShare(t *testing.T) {
 		}
 		if got := strings.TrimSpace(fmt.Sprint(status, " ", cache)); got != c.want {
 			t.Errorf("%s, %q: %s, want %s", c.proxy, c.who.user, got, c.want)
+		}
+	}
+}
+
+// Two proxies that show the registry different certificates share a Redis, and no answers.
+func TestCacheOfTwoCertificates(t *testing.T) {
+	reg := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := fmt.Sprintf(`{"name":"team/app","tags":["seen-by-%v"]}`, r.TLS.PeerCertificates[0].SerialNumber)
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = io.WriteString(w, body)
+	}))
+	reg.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	reg.StartTLS()
+	t.Cleanup(reg.Close)
+	server, dir := redistest.Start(t), t.TempDir()
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: reg.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), authority, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for i, name := range []string{"one", "two"} {
+		newPair(t, filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem"), int64(i+1))
+		text += proxy(name, reg.URL, fmt.Sprintf("upstream_tls = { ca_file = \"ca.pem\", cert_file = \"%s.pem\", key_file = \"%s-key.pem\" }\ncache = { share = \"anonymous\", %s }",
+			name, name, redisFile(t, dir, server)))
+	}
+	a := startApp(t, load(t, dir, text))
+	for i, name := range []string{"one", "two", "one", "two"} {
+		c := newCustomer(t, a.ProxyAddr(name))
+		c.host = "registry.example"
+		c.expect([]string{"MISS", "MISS", "HIT", "HIT"}[i], "team/app/tags/list")
+		if want := []string{fmt.Sprint("seen-by-", 1+i%2)}; !slices.Equal(c.tags(), want) {
+			t.Errorf("through %s tags are %v, want %v", name, c.tags(), want)
 		}
 	}
 }

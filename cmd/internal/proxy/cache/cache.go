@@ -25,6 +25,10 @@ type Options struct {
 	// Public are repositories that everybody may read: what one was answered, all are.
 	Public []sinks.Glob
 
+	// As says as whom next asks the registry beside what a request shows, such as by a client
+	// certificate. Caches that share a Store give each other answers only if it is equal.
+	As string
+
 	// Address returns what addresses in the answer to a request begin with; nil: they
 	// depend on the Host header alone.
 	Address func(*http.Request) string

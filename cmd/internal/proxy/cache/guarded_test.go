@@ -54,3 +54,19 @@ func (u unreached) Bump(ctx context.Context, repository string) error {
 	}
 	return u.Store.Bump(ctx, repository)
 }
+
+// Two caches that ask the registry as others share no answers, but changes.
+func TestAskingAsOthers(t *testing.T) {
+	m, b := cache.NewMemory(time.Hour, 0), &backend{}
+	one := cache.New(b, m, &cache.Options{Anonymous: true, As: "one"})
+	other := cache.New(b, m, &cache.Options{Anonymous: true, As: "other"})
+	for _, step := range []struct {
+		cache  *cache.Cache
+		method string
+		from   string
+	}{{one, "GET", "MISS"}, {other, "GET", "MISS"}, {one, "GET", "HIT"}, {other, "GET", "HIT"}, {one, "PUT", ""}, {other, "GET", "MISS"}, {one, "GET", "MISS"}} {
+		if got := ask(step.cache, step.method, byTag).Header().Get("X-Cache"); got != step.from {
+			t.Errorf("%+v: X-Cache %q", step, got)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func (c *Cache) ask(r *http.Request, route observer.Route) (*question, bool) {
 	address := c.opts.Address(r)
 	key := func(method string) string {
 		sum := sha256.New()
-		for _, part := range []string{method, who, r.Host, address, r.URL.Path, query, normalAccept(r.Header["Accept"])} {
+		for _, part := range []string{method, who, c.opts.As, r.Host, address, r.URL.Path, query, normalAccept(r.Header["Accept"])} {
 			var length [8]byte
 			binary.LittleEndian.PutUint64(length[:], uint64(len(part)))
 			sum.Write(length[:])
