@@ -61,7 +61,8 @@
 //
 // What a registry answers means what it means from a webhook (see endpoints.ClassOf), with
 // the side named in the error: credentials, addresses and limits of either hold the
-// endpoint; what only concerns one artifact makes its event a dead letter.
+// endpoint; what only concerns one artifact makes its event a dead letter. What a registry
+// denies that answers a ping with the same credential concerns one repository.
 //
 // Nothing here starts a goroutine. Who made the endpoint shuts it down.
 package mirror

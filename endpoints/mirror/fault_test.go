@@ -39,6 +39,20 @@ func replacing(prefix string, answer http.HandlerFunc) *registrytest.Options {
 	}}
 }
 
+// unknownTo is a registry that refuses pings, too.
+func unknownTo(o *registrytest.Options) *registrytest.Options {
+	return &registrytest.Options{Wrap: func(next http.Handler) http.Handler {
+		rest := o.Wrap(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v2/" {
+				says(http.StatusForbidden, "DENIED")(w, r)
+				return
+			}
+			rest.ServeHTTP(w, r)
+		})
+	}}
+}
+
 // says answers with a status and the code of a registry's error.
 func says(status int, code string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +79,9 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		class          endpoints.Class
 		status         int
 	}{
-		"the target denies":                 {nil, replacing(upload, says(403, "DENIED")), endpoints.Auth, 403},
+		"the target denies one repository":  {nil, replacing(upload, says(403, "DENIED")), endpoints.Rejected, 403},
+		"the target denies all":             {nil, unknownTo(replacing(upload, says(403, "DENIED"))), endpoints.Auth, 403},
+		"the target does not know us":       {nil, replacing(upload, says(403, "UNAUTHORIZED")), endpoints.Auth, 403},
 		"the target wants somebody":         {nil, replacing(upload, says(401, "UNAUTHORIZED")), endpoints.Auth, 401},
 		"the target has no such repository": {nil, replacing(upload, says(404, "NAME_UNKNOWN")), endpoints.Misdirected, 404},
 		"the target only reads":             {nil, replacing(upload, says(405, "UNSUPPORTED")), endpoints.Misdirected, 405},
@@ -78,7 +94,8 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		"the manifest is invalid":           {nil, replacing(manifest, says(400, "MANIFEST_INVALID")), endpoints.Rejected, 400},
 		"the target misses a blob":          {nil, replacing(manifest, says(404, "MANIFEST_BLOB_UNKNOWN")), endpoints.Rejected, 404},
 		"the target is gone":                {nil, replacing(upload, says(410, "UNKNOWN")), endpoints.Misdirected, 410},
-		"the source denies":                 {replacing(read, says(403, "DENIED")), nil, endpoints.Auth, 403},
+		"the source denies one repository":  {replacing(read, says(403, "DENIED")), nil, endpoints.Rejected, 403},
+		"the source denies all":             {unknownTo(replacing(read, says(403, "DENIED"))), nil, endpoints.Auth, 403},
 		"the source throttles":              {replacing(read, says(429, "TOOMANYREQUESTS", "Retry-After", "30")), nil, endpoints.Throttled, 429},
 		"the source fails":                  {replacing(read, says(502, "UNKNOWN")), nil, endpoints.Transient, 502},
 	} {

@@ -41,7 +41,21 @@ func (m *mirror) judge(caller context.Context, j *job, err error) *endpoints.Del
 		return e
 	}
 	at.side.judge(caller, e, at.err, m.opts.Endpoint.Retry.RetryAfterMax)
+	if isDenial(at.err) && at.side.client.Ping(j.ctx) == nil {
+		e.Class = endpoints.Rejected // it knows us, and means this repository
+	}
 	return e
+}
+
+// isDenial tells whether a registry refused what was asked for, rather than who asked.
+func isDenial(err error) bool {
+	answer, ok := errors.AsType[*registry.Error](err)
+	return ok && errors.Is(answer, registry.ErrDenied) && !errors.Is(answer, registry.ErrThrottled) &&
+		(answer.Status != http.StatusForbidden || !hasCode(answer, "UNAUTHORIZED"))
+}
+
+func hasCode(answer *registry.Error, codes ...string) bool {
+	return slices.ContainsFunc(answer.Details, func(d registry.Detail) bool { return slices.Contains(codes, d.Code) })
 }
 
 func isEventError(err error) bool {
@@ -79,9 +93,6 @@ func (s *side) judge(caller context.Context, e *endpoints.DeliveryError, err err
 // classOf is the class of an answer: that of its status, but where the registry's own
 // words say something else.
 func classOf(answer *registry.Error) endpoints.Class {
-	has := func(codes ...string) bool {
-		return slices.ContainsFunc(answer.Details, func(d registry.Detail) bool { return slices.Contains(codes, d.Code) })
-	}
 	switch {
 	case errors.Is(answer, registry.ErrThrottled):
 		return endpoints.Throttled
@@ -89,9 +100,9 @@ func classOf(answer *registry.Error) endpoints.Class {
 		return endpoints.Auth
 	case errors.Is(answer, registry.ErrUnsupported):
 		return endpoints.Misdirected
-	case has("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"): // the session was lost, with a restart perhaps
+	case hasCode(answer, "BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"): // the session was lost, with a restart perhaps
 		return endpoints.Transient
-	case has("BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"): // a part is missing, not the repository
+	case hasCode(answer, "BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"): // a part is missing, not the repository
 		return endpoints.Rejected
 	case answer.Status == http.StatusGone, answer.Status == http.StatusRequestedRangeNotSatisfiable:
 		return endpoints.Misdirected // 410 ends a webhook, not a registry
@@ -102,9 +113,8 @@ func classOf(answer *registry.Error) endpoints.Class {
 // refusesMissing tells whether a registry missed something that a manifest refers to.
 func refusesMissing(err error) bool {
 	answer, ok := errors.AsType[*registry.Error](err)
-	return ok && answer.Status >= 400 && answer.Status < 500 && slices.ContainsFunc(answer.Details, func(d registry.Detail) bool {
-		return d.Code == "MANIFEST_BLOB_UNKNOWN" || d.Code == "MANIFEST_UNKNOWN" || d.Code == "BLOB_UNKNOWN" || d.Code == "MANIFEST_INVALID"
-	})
+	return ok && answer.Status >= 400 && answer.Status < 500 &&
+		hasCode(answer, "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_INVALID")
 }
 
 func isCredential(err error) bool {
