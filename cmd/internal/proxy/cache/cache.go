@@ -17,7 +17,8 @@ import (
 type Options struct {
 	Proxy string // the name of the proxy, for metrics
 
-	// TTL is how long an answer is good for; 0: a minute. That of the Store bounds it, too.
+	// TTL is how long an answer is good for; 0: a minute. That of the Store bounds it, too,
+	// and a minute bounds it for who shows credentials, which may be revoked.
 	TTL time.Duration
 
 	// Anonymous has all share who show no credentials.
@@ -43,6 +44,10 @@ type Options struct {
 
 // defaultTTL is that of [Options] that do not say.
 const defaultTTL = time.Minute
+
+// maxBelieved is how long credentials are believed that the registry has accepted, however
+// long answers are good for: it alone knows when a password or token is revoked.
+const maxBelieved = time.Minute
 
 // A Cache answers some requests itself and has a handler answer the others. It is safe for
 // concurrent use.
@@ -218,6 +223,9 @@ func (c *Cache) fill(w http.ResponseWriter, r *http.Request, q *question, in Gen
 	}
 	e.stored = time.Now()
 	e.until = e.stored.Add(c.opts.TTL)
+	if bound := e.stored.Add(maxBelieved); q.personal && bound.Before(e.until) {
+		e.until = bound
+	}
 	if !q.until.IsZero() && q.until.Before(e.until) {
 		e.until = q.until
 	}

@@ -300,6 +300,31 @@ func TestTokensExpire(t *testing.T) {
 	})
 }
 
+// Who shows credentials has them checked by the registry every minute, however long answers
+// are good for: they may be revoked.
+func TestCredentialsAreRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, credentials := range []string{"Basic eDp5", "Bearer opaque"} {
+			b := &backend{}
+			c := cache.New(b, cache.NewMemory(24*time.Hour, 0), &cache.Options{TTL: 24 * time.Hour, Anonymous: true})
+			ask(c, "GET", byTag, authAs, credentials)
+			ask(c, "GET", byTag)
+			b.status = 401
+			time.Sleep(59 * time.Second)
+			if w := ask(c, "GET", byTag, authAs, credentials); w.Code != 200 {
+				t.Errorf("%s: %d before a minute is over", credentials, w.Code)
+			}
+			time.Sleep(time.Second)
+			if w := ask(c, "GET", byTag, authAs, credentials); w.Code != 401 {
+				t.Errorf("%s: %d after a minute", credentials, w.Code)
+			}
+			if w := ask(c, "GET", byTag); w.Code != 200 {
+				t.Errorf("%s: %d for who shows none", credentials, w.Code)
+			}
+		}
+	})
+}
+
 // Changes, and what they drop.
 func TestChanges(t *testing.T) {
 	for _, test := range []struct {

@@ -23,6 +23,8 @@ type question struct {
 	fresh bool      // the client wants no old answer
 	keys  []string  // of answers to it, that of its own first
 	until time.Time // its credentials are good for; zero if they do not say
+
+	personal bool // only who shows the same credentials asks it
 }
 
 // own is the key under which the answer to the question itself is kept.
@@ -142,6 +144,7 @@ func (c *Cache) identity(r *http.Request, q *question) (who string, ok bool) {
 	if r.Header["Authorization"] == nil {
 		return "", false
 	}
+	q.personal = true
 	q.until = expiry(r.Header.Get("Authorization"))
 	slices.Sort(names)
 	sum := sha256.New()
