@@ -116,6 +116,7 @@ func (p *Proxy) observerOptions() *observer.Options {
 	if p.opts.PublicURL != nil {
 		base, _ := notifications.ParseBaseURL(p.opts.PublicURL.String()) // withDefaults has tried it
 		o.URLs = func(*http.Request) notifications.URLBuilder { return base }
+		o.PublicPath = p.opts.PublicURL.Path
 	}
 	return o
 }
