@@ -18,6 +18,9 @@ const (
 	cacheTimeout = 50 * time.Millisecond
 	// maxReferences is of how many descriptors in a manifest a cache is told.
 	maxReferences = 512
+	// toldFor is how long a cache is not told again of what it was told. It may have lost
+	// that, and does not say: well under the time after which an entry expires.
+	toldFor = 5 * time.Minute
 )
 
 // said marks the media type of what is remembered because a manifest says so, which is its
@@ -29,11 +32,12 @@ const said = " said"
 type descriptors struct {
 	provider cache.Provider
 	seed     maphash.Seed
-	told     [4096]atomic.Uint64 // hashes of what the cache was told recently
+	start    time.Time
+	told     [4096]atomic.Uint64 // hashes of what the cache was told recently, and when
 }
 
 func newDescriptors(p cache.Provider) *descriptors {
-	return &descriptors{provider: p, seed: maphash.MakeSeed()}
+	return &descriptors{provider: p, seed: maphash.MakeSeed(), start: time.Now()}
 }
 
 // stat returns what is remembered of dgst, and whether that was seen.
@@ -119,7 +123,8 @@ func (d *descriptors) forget(ctx context.Context, repository string, dgst digest
 const prints = 0xffff
 
 // slot is where it is noted that the cache was told of an entry, and the id under which it
-// is, without its print.
+// is, without its print. The id is another after toldFor, for each entry at a time of its
+// own.
 func (d *descriptors) slot(repository string, dgst digest.Digest, how string) (*atomic.Uint64, uint64) {
 	var h maphash.Hash
 	h.SetSeed(d.seed)
@@ -127,7 +132,8 @@ func (d *descriptors) slot(repository string, dgst digest.Digest, how string) (*
 	_, _ = h.WriteString(dgst.String())
 	_, _ = h.WriteString(repository)
 	sum := h.Sum64()
-	return &d.told[sum%uint64(len(d.told))], sum &^ prints
+	since := time.Since(d.start) + time.Duration(sum%uint64(toldFor))
+	return &d.told[sum%uint64(len(d.told))], (sum ^ uint64(since/toldFor)*(prints+1)) &^ prints
 }
 
 // print tells descriptions of one content apart, as far as that matters.
