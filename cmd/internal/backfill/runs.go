@@ -155,7 +155,7 @@ func (r *Runs) fresh(ctx context.Context, searcher sinks.Searcher, registry *url
 				continue
 			}
 			made[e.ID] = true
-			stored, err := look.up(ctx, e.ID)
+			stored, err := look.up(ctx, e.ID, &q.Found[i])
 			if err != nil {
 				return nil, err
 			}

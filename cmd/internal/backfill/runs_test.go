@@ -222,6 +222,36 @@ func TestForgedAudience(t *testing.T) {
 	}
 }
 
+// What comes by intake under the id of a backfilled event, later than it, does not have it
+// stored again, in any engine.
+func TestForgedRepeat(t *testing.T) {
+	for _, engine := range []string{"journal", "memory"} {
+		t.Run(engine, func(t *testing.T) {
+			audit := newConsumer(t)
+			d := start(t, t.TempDir(), audit.endpoint("audit", "")+fmt.Sprintf("[engine]\nkind = %q\n", engine))
+			list := found(1, 2)
+			forge := func(f *admin.Found, repository string) {
+				forged := notificationstest.Push(repository, "v1", 1)
+				forged.ID = backfill.ID("registry.example", "audit", f)
+				d.send(t, forged)
+			}
+			forge(&list[0], "team/app")
+			if out := d.give(t, list, "audit"); out.Accepted != 4 {
+				t.Errorf("%+v, want 4 events", out)
+			}
+			for i := range list {
+				forge(&list[i], "team/app")
+				forge(&list[i], "team/other")
+			}
+			for range 2 {
+				if out := d.give(t, list, "audit"); out.Accepted != 0 || out.Duplicates != 4 {
+					t.Errorf("%+v: forged events have backfilled ones stored again", out)
+				}
+			}
+		})
+	}
+}
+
 // What was interrupted goes on behind what was finished, for the same registry, selection
 // and endpoints alone, also after a restart.
 func TestGoingOn(t *testing.T) {
