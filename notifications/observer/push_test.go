@@ -219,7 +219,9 @@ func TestUploadsUnderAPublicPath(t *testing.T) {
 	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
 	for name, opts := range map[string]observer.Options{"alone": {PublicPath: "/registry/"}, "before a prefix": {PublicPath: "/registry", Prefix: "/x"}} {
 		prefix := opts.Prefix
-		at := func(path string) []string { return []string{"Location", "http://public.example/registry" + prefix + path} }
+		at := func(path string) []string {
+			return []string{"Location", "http://public.example/registry" + prefix + path}
+		}
 		runRows(t, []row{
 			{name + ", in parts", opts, []exchange{
 				{"POST", prefix + start, "", nil, 202, at(start + "1"), ""},
