@@ -158,14 +158,14 @@ func (l *bridgeListener) manifest(ctx context.Context, action string, repo refer
 		return notA("tag", tag)
 	}
 	target := Target{Repository: repo.Name(), Tag: tag}
-	if !l.wanted(action, &target, 0) {
+	if !l.wanted(action, &target, KindManifest) {
 		return nil
 	}
 	payload, err := describe(&target, m)
 	if err != nil {
 		return err
 	}
-	if !l.wanted(action, &target, 0) {
+	if !l.wanted(action, &target, KindManifest) {
 		return nil
 	}
 	if payload != nil {
@@ -175,7 +175,11 @@ func (l *bridgeListener) manifest(ctx context.Context, action string, repo refer
 	if l.bridge.opts.IncludeReferences {
 		target.References = slices.Clone(m.References())
 	}
-	return l.writeContent(ctx, action, repo, target, URLBuilder.ManifestURL)
+	var kind Kind
+	if tag == "" && contentKind(target.MediaType) != KindManifest {
+		kind = KindManifest // or else the event would be a blob's
+	}
+	return l.writeContent(ctx, action, repo, target, kind, URLBuilder.ManifestURL)
 }
 
 // describe sets what m says of itself in target. The payload is nil if that is all there
@@ -217,7 +221,7 @@ func (l *bridgeListener) blob(ctx context.Context, action string, repo reference
 	if from != nil {
 		target.FromRepository = from.Name()
 	}
-	return l.writeContent(ctx, action, repo, target, URLBuilder.BlobURL)
+	return l.writeContent(ctx, action, repo, target, 0, URLBuilder.BlobURL)
 }
 
 func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest, kind Kind) error {
@@ -238,7 +242,7 @@ func (l *bridgeListener) deleted(ctx context.Context, target Target, kind Kind) 
 }
 
 // writeContent adds the URL by digest and writes the event.
-func (l *bridgeListener) writeContent(ctx context.Context, action string, repo reference.Named, target Target,
+func (l *bridgeListener) writeContent(ctx context.Context, action string, repo reference.Named, target Target, kind Kind,
 	build func(URLBuilder, reference.Canonical) (string, error),
 ) error {
 	var noURL error
@@ -251,7 +255,7 @@ func (l *bridgeListener) writeContent(ctx context.Context, action string, repo r
 			noURL = fmt.Errorf("building the url of %s in %s: %w", target.Digest, target.Repository, err)
 		}
 	}
-	if err := l.write(ctx, action, target, 0); err != nil {
+	if err := l.write(ctx, action, target, kind); err != nil {
 		return err
 	}
 	return noURL
@@ -271,7 +275,8 @@ func (l *bridgeListener) write(ctx context.Context, action string, target Target
 	return l.bridge.dst.Write(ctx, []*Event{e})
 }
 
-// wanted asks the sink whether it would do anything with the event to be made.
+// wanted asks the sink whether it would do anything with the event to be made; kind is what
+// is known beside its media type.
 func (l *bridgeListener) wanted(action string, target *Target, kind Kind) bool {
 	if l.bridge.previews == nil {
 		return true
@@ -288,7 +293,7 @@ func (l *bridgeListener) wanted(action string, target *Target, kind Kind) bool {
 		Method:     l.request.Method,
 		Origin:     l.bridge.origin,
 		Provenance: Provenance{Format: l.bridge.format},
-		deleted:    kind,
+		content:    kind,
 	}
 	return Wants(l.bridge.dst, e)
 }

@@ -30,7 +30,7 @@ func NewEvent(action string, d Details) *Event {
 		Actor:      d.Actor.Name,
 		Method:     d.Request.Method,
 		Origin:     d.Remark.Origin,
-		deleted:    deletedKind(d.Remark.Kind),
+		content:    remarkedKind(d.Remark.Kind),
 		details:    &d,
 	}
 }

@@ -57,7 +57,7 @@ type Event struct {
 	// Provenance says how the event reached us. It is not part of the wire form.
 	Provenance Provenance
 
-	deleted Kind     // what a delete by digest removed, as Remark.Kind says; 0 if it does not
+	content Kind     // what was pushed, pulled or deleted, as Remark.Kind says; 0 if it does not
 	raw     string   // compact JSON as received; "" for an event that was made here
 	details *Details // of an event that was made here; nil for a received one
 }

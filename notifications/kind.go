@@ -60,6 +60,8 @@ func (e *Event) Kind() Kind {
 	switch {
 	case e.Tag != "":
 		return KindManifest | KindImage
+	case e.content != 0:
+		return e.content
 	case e.MediaType != "":
 		return contentKind(e.MediaType)
 	case e.Digest != "" || KnownAction(e.Action):
@@ -69,8 +71,8 @@ func (e *Event) Kind() Kind {
 	}
 }
 
-// deletedKind is what a delete by digest removed, in the words of Remark.Kind.
-func deletedKind(name string) Kind {
+// remarkedKind is what Remark.Kind says, 0 if nothing.
+func remarkedKind(name string) Kind {
 	switch name {
 	case "manifest":
 		return KindManifest
@@ -89,8 +91,8 @@ func (e *Event) deletedKind() Kind {
 		return KindTag | KindImage
 	case e.Digest == "":
 		return KindRepository
-	case e.deleted != 0:
-		return e.deleted
+	case e.content != 0:
+		return e.content
 	case e.MediaType != "":
 		return contentKind(e.MediaType)
 	default:

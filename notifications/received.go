@@ -75,8 +75,8 @@ func (e *Event) Details() (Details, error) {
 	w.Target.Digest, w.Target.MediaType = e.Digest, e.MediaType
 	w.Actor.Name, w.Request.Method = e.Actor, e.Method
 	w.Remark.Kind, w.Remark.Origin = "", e.Origin
-	if e.deleted != 0 {
-		w.Remark.Kind = e.deleted.String()
+	if e.content != 0 {
+		w.Remark.Kind = e.content.String()
 	}
 	return Details{Target: w.Target, Request: w.Request, Actor: w.Actor, Source: w.Source, Remark: w.Remark}, err
 }
@@ -184,7 +184,7 @@ func newReceived(raw string, spans *[fieldCount]span) *Event {
 		Actor:      spans[fieldActorName].value(raw),
 		Method:     spans[fieldMethod].value(raw),
 		Origin:     spans[fieldOrigin].value(raw),
-		deleted:    deletedKind(spans[fieldKind].value(raw)),
+		content:    remarkedKind(spans[fieldKind].value(raw)),
 		raw:        raw,
 	}
 }

@@ -42,7 +42,10 @@ type SourceRecord struct {
 // for. It is the member "regcast" of the wire form, which is left out where it is empty
 // and which other consumers ignore.
 type Remark struct {
-	Kind   string `json:"kind,omitempty"`   // of a delete by digest: what it deleted, "manifest" or "blob"; "" if unknown
+	// Kind is what a delete by digest deleted, "manifest" or "blob"; "" if unknown. Of a push
+	// or pull by digest it says so where the media type does not: a client may call a manifest
+	// anything.
+	Kind   string `json:"kind,omitempty"`
 	Origin string `json:"origin,omitempty"` // one of the Origin constants
 	// Audience is the endpoint that alone may have an event with OriginBackfill, by its
 	// name. It binds the dispatcher that made the event; sent to another one it means

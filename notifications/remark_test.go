@@ -1,6 +1,7 @@
 package notifications_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -86,3 +87,57 @@ type described struct {
 }
 
 func (d described) Descriptor() v1.Descriptor { return d.desc }
+
+// A client may call the manifest that it pushes anything; the event is a manifest's all the
+// same, here and where it is read again.
+func TestManifestsOfAnyMediaTypeAreManifests(t *testing.T) {
+	for _, tc := range []struct {
+		mediaType, tag string
+		remarked       bool
+	}{
+		{v1.MediaTypeImageManifest, "", false},
+		{v1.MediaTypeImageIndex, "", false},
+		{"application/vnd.docker.distribution.manifest.v1+prettyjws", "", false},
+		{"text/html", "", true},
+		{"application/octet-stream", "", true},
+		{"", "", true},
+		{"text/html", "v1", false},
+	} {
+		t.Run(tc.mediaType+":"+tc.tag, func(t *testing.T) {
+			var rec notificationstest.Recorder
+			l := notifications.NewBridge(picky{&rec, func(e *notifications.Event) bool {
+				return e.Kind().Has(notifications.KindManifest) && !e.Kind().Has(notifications.KindBlob)
+			}},
+				notifications.SourceRecord{}, nil).For(notifications.ActorRecord{}, notifications.RequestRecord{})
+			m := described{desc: v1.Descriptor{MediaType: tc.mediaType, Digest: digest.FromString("m"), Size: 7}}
+			if err := l.ManifestPushed(t.Context(), named(t, "team/app"), m, tc.tag); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.ManifestPulled(t.Context(), named(t, "team/app"), m, tc.tag); err != nil {
+				t.Fatal(err)
+			}
+			if rec.Len() != 2 {
+				t.Fatalf("%d events", rec.Len())
+			}
+			for _, e := range rec.Events() {
+				wire := string(e.AppendJSON(nil))
+				if strings.Contains(wire, `"regcast"`) != tc.remarked {
+					t.Errorf("the event is %s", wire)
+				}
+				parsed, err := notifications.ParseEvent(wire)
+				if err != nil {
+					t.Fatal(err)
+				}
+				restored, err := notifications.RestoreEvent(wire)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range []*notifications.Event{e, parsed, restored} {
+					if k := e.Kind(); !k.Has(notifications.KindManifest) || k.Has(notifications.KindBlob) {
+						t.Errorf("%s %s is of kind %v", e.Action, wire, k)
+					}
+				}
+			}
+		})
+	}
+}

@@ -72,7 +72,7 @@ func TestManifestPulls(t *testing.T) {
 		}, nil},
 		{"HEAD by digest that tells nothing", observer.Options{}, []exchange{
 			{"HEAD", dgst, "", nil, 200, nil, ""},
-		}, []string{"pull HEAD a/b@image 0"}},
+		}, []string{"pull HEAD a/b@image 0 kind=manifest"}},
 		{"not modified", observer.Options{Parity: observer.Strict}, []exchange{
 			{"GET", tag, "", []string{"If-None-Match", `"` + manifest.String() + `"`}, 304, nil, ""},
 		}, nil},
@@ -83,7 +83,7 @@ func TestManifestPulls(t *testing.T) {
 		}, nil},
 		{"redirected by digest", observer.Options{}, []exchange{
 			{"GET", dgst, "", nil, 307, []string{"Location", "https://storage.example/x", "Content-Type", "text/html"}, "<a>"},
-		}, []string{"pull GET a/b@image 0"}},
+		}, []string{"pull GET a/b@image 0 kind=manifest"}},
 		{"redirected by tag with a digest", observer.Options{}, []exchange{
 			{"GET", dgst, "", nil, 200, served, image},
 			{"GET", tag, "", nil, 302, []string{"Location", "https://storage.example/x", "Docker-Content-Digest", manifest.String()}, ""},

@@ -163,7 +163,7 @@ func TestCutOff(t *testing.T) {
 	if err := o.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff([]string{"pull GET a/b@blob 0", "pull GET a/b@image 0"}, briefs(t, rec.Events())); diff != "" {
+	if diff := cmp.Diff([]string{"pull GET a/b@blob 0", "pull GET a/b@image 0 kind=manifest"}, briefs(t, rec.Events())); diff != "" {
 		t.Errorf("events, -want +got:\n%s", diff)
 	}
 }
