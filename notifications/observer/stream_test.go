@@ -316,9 +316,12 @@ func TestInformationalAnswers(t *testing.T) {
 
 // A client that goes away has pulled all the same, and has pushed nothing.
 func TestClientsThatGoAway(t *testing.T) {
-	gone := make(chan struct{})
+	gone, begun := make(chan struct{}), make(chan struct{})
 	w := watch(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(gone)
+		if r.Method == http.MethodPut {
+			close(begun)
+		}
 		if r.Method == http.MethodGet {
 			w.Header().Set("Content-Length", "268435456")
 			_, _ = io.Copy(w, &zeros{large})
@@ -357,6 +360,7 @@ func TestClientsThatGoAway(t *testing.T) {
 	}
 	go func() {
 		_, _ = feed.Write([]byte(image[:10]))
+		<-begun // or the registry never hears of it
 		cancel()
 	}()
 	if resp, err := w.client.Do(r); err == nil {
