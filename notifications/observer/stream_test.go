@@ -362,6 +362,7 @@ func TestClientsThatGoAway(t *testing.T) {
 		_, _ = feed.Write([]byte(image[:10]))
 		<-begun // or the registry never hears of it
 		cancel()
+		_ = feed.CloseWithError(context.Canceled) // net/http waits for whoever reads it
 		_ = feed.CloseWithError(context.Canceled) // the transport waits for its read of it
 	}()
 	if resp, err := w.client.Do(r); err == nil {
