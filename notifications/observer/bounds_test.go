@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,16 +42,91 @@ func TestTagIndexForgetsTheOldest(t *testing.T) {
 }
 
 func TestSessionsForgetTheOldest(t *testing.T) {
-	s := newSessions()
+	s, forgotten := countedSessions()
 	for i := range maxSessions + 1 {
-		s.open(fmt.Sprint(i), "a", "")
+		s.open(fmt.Sprint(i), fmt.Sprint(i%11), "")
 	}
 	if _, ok := s.find("0"); ok {
 		t.Error("the oldest is still there")
 	}
-	if repository, ok := s.find("1"); !ok || repository != "a" {
+	if repository, ok := s.find("1"); !ok || repository != "1" {
 		t.Errorf("the second is %q, %v", repository, ok)
 	}
+	if n := forgotten(t); n != 1 {
+		t.Errorf("%v are counted as forgotten", n)
+	}
+}
+
+func TestSessionsOfOneRepositoryDoNotPushOutOthers(t *testing.T) {
+	s, forgotten := countedSessions()
+	s.open("victim", "a", "0-9")
+	s.open("first", "b", "")
+	s.advance("first", "next", "b", 5, true, "")
+	for i := range 2 * maxSessions {
+		s.open(fmt.Sprint(i), "b", "")
+	}
+	if n := s.byPath.Len(); n != maxOfOne+1 {
+		t.Errorf("%d are followed", n)
+	}
+	if _, ok := s.find("next"); ok {
+		t.Error("the oldest of the repository is still there")
+	}
+	if offset, known := s.close("victim"); offset != 10 || !known {
+		t.Errorf("that of another repository has %d bytes, %v", offset, known)
+	}
+	if n := forgotten(t); n != 2*maxSessions+1-maxOfOne {
+		t.Errorf("%v are counted as forgotten", n)
+	}
+	for i := range 2 * maxSessions {
+		s.close(fmt.Sprint(i))
+	}
+	if s.byPath.Len() != 0 || len(s.repositories) != 0 {
+		t.Errorf("%d are followed, in %d repositories", s.byPath.Len(), len(s.repositories))
+	}
+}
+
+func TestSessionsThatAreAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, forgotten := countedSessions()
+		s.open("abandoned", "a", "")
+		s.open("asked for late", "a", "")
+		s.open("slow", "a", "")
+		time.Sleep(maxSessionAge - time.Second)
+		s.doubt("slow")
+		time.Sleep(time.Second)
+		if _, ok := s.find("asked for late"); ok {
+			t.Error("one is found after a day")
+		}
+		s.open("new", "b", "")
+		if n := s.byPath.Len(); n != 2 {
+			t.Errorf("%d are followed, want the slow and the new one", n)
+		}
+		if _, ok := s.find("slow"); !ok {
+			t.Error("the slow one is gone")
+		}
+		if n := forgotten(t); n != 0 {
+			t.Errorf("%v are counted as forgotten", n)
+		}
+	})
+}
+
+func TestSessionsOfAnyLength(t *testing.T) {
+	s, forgotten := countedSessions()
+	s.open(strings.Repeat("x", maxPath+1), "a", "")
+	s.open("y", "a", "")
+	s.advance("y", strings.Repeat("y", maxPath+1), "a", 1, true, "")
+	if n := s.byPath.Len(); n != 0 || len(s.repositories) != 0 || forgotten(t) != 2 {
+		t.Errorf("%d are followed, %v counted as forgotten", n, forgotten(t))
+	}
+}
+
+// countedSessions returns sessions, and how many of them were forgotten.
+func countedSessions() (*sessions, func(*testing.T) float64) {
+	const name = "forgotten"
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: name})
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(c)
+	return newSessions(c), func(t *testing.T) float64 { return counter(t, reg, name) }
 }
 
 func TestTee(t *testing.T) {

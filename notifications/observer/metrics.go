@@ -14,6 +14,7 @@ type metrics struct {
 	pull, push, mount, del prometheus.Counter
 	unclassified           prometheus.Counter
 	unread                 prometheus.Counter
+	forgotten              prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -34,9 +35,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "regcast_observer_unread_manifests_total",
 			Help: "Manifests that were passed on without being read for their references, as they were too large, had too many of them, were too many at a time, or were pushed in an encoding.",
 		}),
+		forgotten: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "regcast_observer_forgotten_uploads_total",
+			Help: "Uploads under way that were forgotten to make room for others: the size of their blobs is not known.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(events, m.unclassified, m.unread)
+		reg.MustRegister(events, m.unclassified, m.unread, m.forgotten)
 	}
 	return m
 }

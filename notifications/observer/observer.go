@@ -54,7 +54,7 @@ func New(next http.Handler, dst notifications.Sink, source notifications.SourceR
 		IncludeReferences: o.opts.IncludeReferences,
 		HandOff:           -1, // the outbox bounds it
 	}).WithFormat(Format)
-	o.sessions = newSessions()
+	o.sessions = newSessions(o.metrics.forgotten)
 	o.tags = newTagIndex()
 	o.descriptors = newDescriptors(o.opts.Descriptors)
 	o.manifests = newManifestMemory()
