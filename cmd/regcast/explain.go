@@ -28,7 +28,8 @@ func newExplainCommand() *cobra.Command {
 		Long: `explain reads events (an envelope or a single event object, as a registry sends it) and
 says for each endpoint of the configuration whether it would be sent, which key filters it
 out if not, and the request that would be made. Secrets are not read and print as
-<secret>. Nothing is sent and no server is needed.
+<secret>. Nothing is sent and no server is needed. A file does not say how an event was
+stored: explain judges a backfilled one as if it came by intake.
 
 With --json it prints one array that has an object for each event and endpoint.
 
