@@ -48,7 +48,8 @@ func (d *defaults) Write(p []byte) (int, error) {
 	return d.ResponseWriter.Write(p)
 }
 
-// A bumping writer begins a generation before an answer begins.
+// A bumping writer begins a generation before an answer begins, unless that says that the
+// registry has refused to change anything.
 type bumping struct {
 	ResponseWriter defaults
 	ctx            context.Context
@@ -65,9 +66,11 @@ func (b *bumping) Unwrap() http.ResponseWriter { return b.ResponseWriter.Respons
 func (b *bumping) WriteHeader(status int) {
 	if status >= 200 && !b.bumped {
 		b.bumped = true
-		if status >= 500 { // the registry may go on with it
+		switch {
+		case status == http.StatusUnauthorized || status == http.StatusForbidden: // nothing has changed
+		case status >= 500: // the registry may go on with it
 			b.store.suspect(b.ctx, b.repository)
-		} else {
+		default:
 			b.store.bump(b.ctx, b.repository)
 		}
 	}
