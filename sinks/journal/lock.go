@@ -46,4 +46,8 @@ func holder(f *os.File) string {
 	return "another process"
 }
 
-func (l *lock) release() error { return l.file.Close() }
+// release gives the lock back before it closes the file: a child on its way from fork to exec
+// still has the file, and would keep the lock for as long (flock(2)).
+func (l *lock) release() error {
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
+}
