@@ -10,6 +10,8 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // FormatBridge is the Provenance.Format of events that a [Bridge] made.
@@ -141,7 +143,7 @@ func (l *bridgeListener) BlobDeleted(ctx context.Context, repo reference.Named, 
 }
 
 func (l *bridgeListener) TagDeleted(ctx context.Context, repo reference.Named, tag string) error {
-	if !isTag(tag) { // with an empty one, the event would say that the repository was deleted
+	if !names.IsTag(tag) { // with an empty one, the event would say that the repository was deleted
 		return notA("tag", tag)
 	}
 	return l.deleted(ctx, Target{Repository: repo.Name(), Tag: tag}, 0)
@@ -154,7 +156,7 @@ func (l *bridgeListener) RepositoryDeleted(ctx context.Context, repo reference.N
 // manifest makes the event of a push or pull. The digest is that of the payload's bytes,
 // whatever the client called them, unless m is described.
 func (l *bridgeListener) manifest(ctx context.Context, action string, repo reference.Named, m Manifest, tag string) error {
-	if tag != "" && !isTag(tag) {
+	if tag != "" && !names.IsTag(tag) {
 		return notA("tag", tag)
 	}
 	target := Target{Repository: repo.Name(), Tag: tag}
@@ -187,7 +189,7 @@ func (l *bridgeListener) manifest(ctx context.Context, action string, repo refer
 func describe(target *Target, m Manifest) (payload []byte, err error) {
 	if d, ok := m.(DescribedManifest); ok {
 		desc := d.Descriptor()
-		if !isDigest(string(desc.Digest)) {
+		if !names.IsDigest(string(desc.Digest)) {
 			return nil, notA("digest", string(desc.Digest))
 		}
 		target.MediaType, target.Digest, target.Size = desc.MediaType, desc.Digest, desc.Size
@@ -208,7 +210,7 @@ func describe(target *Target, m Manifest) (payload []byte, err error) {
 
 // blob makes the event of a push, a pull or, with from, a mount.
 func (l *bridgeListener) blob(ctx context.Context, action string, repo reference.Named, blob v1.Descriptor, from reference.Named) error {
-	if !isDigest(string(blob.Digest)) {
+	if !names.IsDigest(string(blob.Digest)) {
 		return notA("digest", string(blob.Digest))
 	}
 	target := Target{Descriptor: blob, Repository: repo.Name()}
@@ -225,7 +227,7 @@ func (l *bridgeListener) blob(ctx context.Context, action string, repo reference
 }
 
 func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest, kind Kind) error {
-	if !isDigest(string(dgst)) {
+	if !names.IsDigest(string(dgst)) {
 		return notA("digest", string(dgst))
 	}
 	target := Target{Repository: repo.Name()}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // ParseEvent reads a single event object, by the same rules as [Decode] but without a
@@ -196,11 +198,11 @@ func (e *Event) checkNames() *flaw {
 		return &flaw{ReasonIncomplete, "without an action"}
 	case e.Repository == "":
 		return &flaw{ReasonIncomplete, "without a target.repository"}
-	case !isRepository(e.Repository):
+	case !names.IsRepository(e.Repository):
 		return &flaw{ReasonName, "not a repository name: " + excerpt(e.Repository)}
-	case e.Tag != "" && !isTag(e.Tag):
+	case e.Tag != "" && !names.IsTag(e.Tag):
 		return &flaw{ReasonName, "not a tag: " + excerpt(e.Tag)}
-	case e.Digest != "" && !isDigest(string(e.Digest)):
+	case e.Digest != "" && !names.IsDigest(string(e.Digest)):
 		return &flaw{ReasonDigest, "not a digest: " + excerpt(string(e.Digest))}
 	}
 	return nil

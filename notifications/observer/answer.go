@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // An answer is what the header of one says about the content that was asked for.
@@ -25,7 +27,7 @@ func readAnswer(h http.Header, status int) answer {
 		size:      -1,
 		encoded:   isEncoded(h),
 	}
-	if etag := strings.Trim(strings.TrimPrefix(h.Get("Etag"), "W/"), `"`); isDigest(etag) {
+	if etag := strings.Trim(strings.TrimPrefix(h.Get("Etag"), "W/"), `"`); names.IsDigest(etag) {
 		a.etag = digest.Digest(etag)
 	}
 	switch {
@@ -49,7 +51,7 @@ func isEncoded(h http.Header) bool {
 // headerDigest is Docker-Content-Digest: the registry's word, if it is one word.
 func headerDigest(h http.Header) digest.Digest {
 	values := h["Docker-Content-Digest"]
-	if len(values) != 1 || !isDigest(values[0]) {
+	if len(values) != 1 || !names.IsDigest(values[0]) {
 		return ""
 	}
 	return digest.Digest(values[0])
@@ -81,7 +83,10 @@ func isRestrictedName(s string) bool {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; !isDigit(c) && !isLetter(c) && (i == 0 || !strings.ContainsRune("!#$&-^_.+", rune(c))) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case i > 0 && strings.IndexByte("!#$&-^_.+", c) >= 0:
+		default:
 			return false
 		}
 	}

@@ -11,16 +11,15 @@ import (
 // looks at the last segments alone. A file of that name in another API resembles one, too;
 // that it changes something in the registry is as possible.
 func resembles(p string) bool {
-	head, last := cutLast(path.Clean(p))
-	head, kind := cutLast(head)
-	switch kind {
+	p = path.Clean(p)
+	last, head := path.Base(p), path.Dir(p)
+	switch path.Base(head) {
 	case "manifests":
 		return true
 	case "blobs":
 		return last == "uploads" || strings.Contains(last, ":")
 	case "uploads":
-		_, kind = cutLast(head)
-		return kind == "blobs"
+		return path.Base(path.Dir(head)) == "blobs"
 	}
 	return false
 }

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 const (
@@ -252,7 +253,7 @@ func (x *exchange) pushedTags() []string {
 	}
 	for _, list := range x.w.Header()["Oci-Tag"] {
 		for tag := range strings.SplitSeq(list, ",") {
-			if tag = strings.Trim(tag, " \t"); isTag(tag) && !slices.Contains(tags, tag) {
+			if tag = strings.Trim(tag, " \t"); names.IsTag(tag) && !slices.Contains(tags, tag) {
 				tags = append(tags, tag)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // param returns the value of a key in a raw query; ok is false if it is not there. A key
@@ -41,7 +43,7 @@ func param(query, key string) (value string, ok bool) {
 // paramDigest is param for a digest, which has no value if it does not parse either.
 func paramDigest(query, key string) (value digest.Digest, ok bool) {
 	s, ok := param(query, key)
-	if !isDigest(s) {
+	if !names.IsDigest(s) {
 		return "", ok
 	}
 	return digest.Digest(s), ok

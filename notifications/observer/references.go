@@ -8,6 +8,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // maxListed bounds the references that are read of one manifest. One with more of them is
@@ -101,7 +103,7 @@ func (f *fields) references(mediaType string) []v1.Descriptor {
 		all = slices.Concat(config, f.Layers.descriptors, f.Blobs.descriptors)
 	}
 	for _, d := range all {
-		if !isDigest(d.Digest.String()) || d.Size < 0 {
+		if !names.IsDigest(d.Digest.String()) || d.Size < 0 {
 			return nil
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // uploadStarted looks at the answer to a POST: a session is open, or all was done at once.
@@ -56,7 +58,7 @@ func (x *exchange) mounted(word, asked digest.Digest) {
 		return
 	}
 	var from reference.Named
-	if name, _ := param(x.request.URL.RawQuery, "from"); isName(name) {
+	if name, _ := param(x.request.URL.RawQuery, "from"); names.IsRepository(name) {
 		from = named(name)
 	}
 	x.describeMounted(&blob, from)

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/internal/names"
 )
 
 // A Deletion is what a request outside the distribution API deletes: the manifest with a
@@ -22,7 +23,7 @@ type Deletion struct {
 
 // sound tells whether d can be told.
 func (d Deletion) sound() bool {
-	return isName(d.Repository) && (d.Tag == "" || isTag(d.Tag)) && (d.Digest == "" || isDigest(d.Digest.String()))
+	return names.IsRepository(d.Repository) && (d.Tag == "" || names.IsTag(d.Tag)) && (d.Digest == "" || names.IsDigest(d.Digest.String()))
 }
 
 // GitLabRoutes recognizes how GitLab's registry deletes a tag, for [Options].Extra:
@@ -34,7 +35,7 @@ func GitLabRoutes(r *http.Request) (Deletion, bool) {
 	}
 	_, rest, ok := strings.Cut(r.URL.Path, "/v2/")
 	name, tag, found := cutAround(rest, "/tags/reference/")
-	if !ok || !found || !isName(name) || !isTag(tag) {
+	if !ok || !found || !names.IsRepository(name) || !names.IsTag(tag) {
 		return Deletion{}, false
 	}
 	return Deletion{Repository: name, Tag: tag}, true
@@ -75,11 +76,11 @@ func HarborRoutes(r *http.Request) (Deletion, bool) {
 	case len(artifact) == 0:
 	case len(artifact) == 4 && artifact[0] == "artifacts" && artifact[2] == "labels":
 		return Deletion{}, false
-	case len(artifact) == 4 && artifact[0] == "artifacts" && artifact[2] == "tags" && isTag(artifact[3]):
+	case len(artifact) == 4 && artifact[0] == "artifacts" && artifact[2] == "tags" && names.IsTag(artifact[3]):
 		d.Tag = artifact[3]
-	case len(artifact) == 2 && artifact[0] == "artifacts" && isTag(artifact[1]):
+	case len(artifact) == 2 && artifact[0] == "artifacts" && names.IsTag(artifact[1]):
 		d.Tag, d.Manifest = artifact[1], true
-	case len(artifact) == 2 && artifact[0] == "artifacts" && isDigest(artifact[1]):
+	case len(artifact) == 2 && artifact[0] == "artifacts" && names.IsDigest(artifact[1]):
 		d.Digest = digest.Digest(artifact[1])
 	default:
 		return Deletion{}, true

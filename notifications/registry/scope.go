@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/regcast/regcast/notifications/internal/names"
 	"github.com/regcast/regcast/notifications/observer"
 )
 
@@ -84,7 +85,8 @@ func scopesOf(req *http.Request) scopeSet {
 	case http.MethodGet, http.MethodHead, "":
 		scopes.add("repository:"+repository, "pull")
 	case http.MethodPost:
-		if from := req.URL.Query().Get("from"); isRepository(from) {
+		// What else a client of a proxy puts there must not become a scope of its own.
+		if from := req.URL.Query().Get("from"); names.IsRepository(from) {
 			scopes.add("repository:"+from, "pull")
 		}
 		scopes.add("repository:"+repository, "pull", "push")
@@ -94,10 +96,4 @@ func scopesOf(req *http.Request) scopeSet {
 		scopes.add("repository:"+repository, "delete")
 	}
 	return scopes
-}
-
-// isRepository tells whether a name is one: what else a client of a proxy puts there must
-// not become a scope of its own.
-func isRepository(name string) bool {
-	return observer.ParseRoute("/v2/"+name+"/tags/list").Repository == name && name != ""
 }
