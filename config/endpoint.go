@@ -119,6 +119,8 @@ type Endpoint struct {
 	// Platforms are those that are copied of an index, such as "linux/amd64"; all if there
 	// are none.
 	Platforms []string `toml:"platforms"`
+	// BlobConcurrency is how many blobs of one event are copied at once.
+	BlobConcurrency int `toml:"blob_concurrency"`
 	// ByDigest copies what is pushed by digest alone, too.
 	ByDigest bool `toml:"by_digest"`
 	// PropagateDeletes deletes at Target what was deleted at Source.

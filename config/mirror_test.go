@@ -20,6 +20,7 @@ source_auth_file = "a.json"
 target_auth_file = "/run/secrets/b.json"
 token_hosts = ["auth.internal", "[::1]:5001"]
 platforms = ["linux/amd64"]
+blob_concurrency = 16
 by_digest = true
 propagate_deletes = true
 source_tls = { ca_file = "ca.pem" }
@@ -30,6 +31,9 @@ retry = { max = "10m" }`)+strings.Replace(mirror(`timeout = "1h"`), "copy", "oth
 	}
 	if !e.ByDigest || !e.PropagateDeletes || len(e.Platforms) != 1 || len(e.TokenHosts) != 2 || e.Format != "" {
 		t.Errorf("%+v", e)
+	}
+	if e.BlobConcurrency != 16 || c.Endpoints[1].BlobConcurrency != 4 {
+		t.Errorf("%d and %d blobs at once", e.BlobConcurrency, c.Endpoints[1].BlobConcurrency)
 	}
 	if e.Timeout != 5*time.Minute || c.Endpoints[1].Timeout != time.Hour || e.Retry.Max != 10*time.Minute {
 		t.Errorf("timeouts: %v, %v", e.Timeout, c.Endpoints[1].Timeout)
@@ -81,6 +85,7 @@ func TestWhereAMirrorCopies(t *testing.T) {
 		"a certificate":   {`kind =`, "source_tls = { cert_file = \"x\" }\nkind =", "source_tls"},
 		"TLS without TLS": {`https://b.example/prefix"`, "http://b.example\"\ntarget_tls = { insecure_skip_verify = true }", "target_tls is for a registry with https"},
 		"a token server":  {`kind =`, "token_hosts = [\"https://auth\"]\nkind =", `token_hosts[0] "https://auth" is no host`},
+		"too many blobs":  {`kind =`, "blob_concurrency = 65\nkind =", `blob_concurrency must be from 1 to 64`},
 		"a long timeout":  {`kind =`, "timeout = \"25h\"\nkind =", `timeout must be from 1ms to 24h`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,14 +6,17 @@ import (
 	"time"
 )
 
-// mirrorTimeout is Endpoint.Timeout of a mirror if the file does not say.
-const mirrorTimeout = 5 * time.Minute
+// What a mirror has if the file does not say.
+const (
+	mirrorTimeout         = 5 * time.Minute
+	mirrorBlobConcurrency = 4
+)
 
 // mirrorKeys are the keys that a mirror alone has.
 func mirrorKeys() []string {
 	return []string{
 		"source", "target", "source_auth_file", "target_auth_file", "source_tls", "target_tls",
-		"token_hosts", "platforms", "by_digest", "propagate_deletes",
+		"token_hosts", "platforms", "blob_concurrency", "by_digest", "propagate_deletes",
 	}
 }
 
@@ -40,6 +43,10 @@ func (d *decoder) mirror(at string, e *Endpoint) {
 		e.Timeout = mirrorTimeout
 	}
 	d.require(join(at, "timeout"), e.Timeout >= time.Millisecond && e.Timeout <= 24*time.Hour, "must be from 1ms to 24h")
+	if !d.given[join(at, "blob_concurrency")] {
+		e.BlobConcurrency = mirrorBlobConcurrency
+	}
+	d.require(join(at, "blob_concurrency"), e.BlobConcurrency >= 1 && e.BlobConcurrency <= 64, "must be from 1 to 64")
 	e.Format = "" // it sends none
 	d.registry(at, "source", e.Source, e.SourceTLS)
 	d.registry(at, "target", e.Target, e.TargetTLS)

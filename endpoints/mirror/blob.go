@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"errors"
 	"io"
 
@@ -9,32 +10,10 @@ import (
 	"github.com/regcast/regcast/notifications/registry"
 )
 
-// blobs copies blobs in their order, each of them once.
-func (j *job) blobs(all []v1.Descriptor) error {
-	j.total.Add(int64(len(all)))
-	for _, desc := range all {
-		if desc.Digest.Validate() != nil || desc.Size < 0 {
-			return errManifest
-		}
-		if !j.blobsThere[desc.Digest] {
-			outcome, err := j.blob(desc)
-			if err != nil {
-				return err
-			}
-			j.m.meter.blob(outcome)
-			j.m.places.note(desc.Digest, j.repository)
-			j.blobsThere[desc.Digest] = true
-			j.touch()
-		}
-		j.settled.Add(1)
-	}
-	return nil
-}
-
 // blob makes sure that the target's repository has a blob, and tells how.
-func (j *job) blob(desc v1.Descriptor) (blobOutcome, error) {
+func (j *job) blob(ctx context.Context, desc v1.Descriptor) (blobOutcome, error) {
 	target := &j.m.target
-	_, err := target.client.StatBlob(j.ctx, j.repository, desc.Digest)
+	_, err := target.client.StatBlob(ctx, j.repository, desc.Digest)
 	if err == nil {
 		return blobSkipped, nil
 	}
@@ -42,35 +21,35 @@ func (j *job) blob(desc v1.Descriptor) (blobOutcome, error) {
 		return "", target.failed(err)
 	}
 	j.touch()
-	from, err := j.mountable(desc)
+	from, err := j.mountable(ctx, desc)
 	if err != nil {
 		return "", err
 	}
 	var upload *registry.Upload
 	if from != "" {
-		if upload, err = target.client.MountBlob(j.ctx, j.repository, desc.Digest, from); err == nil && upload == nil {
+		if upload, err = target.client.MountBlob(ctx, j.repository, desc.Digest, from); err == nil && upload == nil {
 			return blobMounted, nil
 		}
 	} else {
-		upload, err = target.client.StartUpload(j.ctx, j.repository)
+		upload, err = target.client.StartUpload(ctx, j.repository)
 	}
 	if err != nil {
 		return "", target.failed(err)
 	}
 	j.touch()
-	return blobCopied, j.stream(desc, upload)
+	return blobCopied, j.stream(ctx, desc, upload)
 }
 
 // mountable returns a repository of the target from which a blob may be mounted, "" if
 // there is none. The source must have the blob in the event's own repository: a manifest
 // that only names it, which some registries take from whoever may push there, must not
 // open the blobs of other repositories at the target.
-func (j *job) mountable(desc v1.Descriptor) (from string, err error) {
+func (j *job) mountable(ctx context.Context, desc v1.Descriptor) (from string, err error) {
 	from = j.m.places.find(desc.Digest)
 	if from == "" || from == j.repository {
 		return "", nil
 	}
-	_, err = j.m.source.client.StatBlob(j.ctx, j.repository, desc.Digest)
+	_, err = j.m.source.client.StatBlob(ctx, j.repository, desc.Digest)
 	if errors.Is(err, registry.ErrNotFound) { // in an answer to HEAD, which has no words; GET will have them
 		return "", nil
 	}
@@ -82,8 +61,8 @@ func (j *job) mountable(desc v1.Descriptor) (from string, err error) {
 }
 
 // stream lets a blob flow from the source into an upload.
-func (j *job) stream(desc v1.Descriptor, upload *registry.Upload) error {
-	body, err := j.m.source.client.OpenBlob(j.ctx, j.repository, desc)
+func (j *job) stream(ctx context.Context, desc v1.Descriptor, upload *registry.Upload) error {
+	body, err := j.m.source.client.OpenBlob(ctx, j.repository, desc)
 	if err != nil {
 		return j.m.source.failed(err)
 	}
@@ -91,7 +70,7 @@ func (j *job) stream(desc v1.Descriptor, upload *registry.Upload) error {
 	r := &flow{job: j, body: body, left: desc.Size}
 	j.m.meter.inflight(desc.Size)
 	defer func() { j.m.meter.inflight(-r.left) }()
-	err = upload.Put(j.ctx, desc, r)
+	err = upload.Put(ctx, desc, r)
 	if r.err != nil {
 		return j.m.source.failed(r.err)
 	}

@@ -20,7 +20,7 @@
 // out.
 //
 // A push by tag is copied with everything that the manifest refers to: configuration and
-// layers first, the manifests of an index and the one of a subject, as far as the source
+// layers first, several at a time, the manifests of an index and the one of a subject, as far as the source
 // has them, then the manifest itself, byte for byte. What the target has is not sent again,
 // what it has in another repository of this mirror is mounted, if the source has it in the
 // event's repository, and the rest streams from one registry to the other in constant
@@ -64,5 +64,6 @@
 // endpoint; what only concerns one artifact makes its event a dead letter. What a registry
 // denies that answers a ping with the same credential concerns one repository.
 //
-// Nothing here starts a goroutine. Who made the endpoint shuts it down.
+// Goroutines are those of an attempt, BlobConcurrency - 1 at most over all attempts, and
+// end with it. Who made the endpoint shuts it down.
 package mirror

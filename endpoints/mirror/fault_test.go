@@ -334,6 +334,7 @@ func TestOptions(t *testing.T) {
 			o.Source.URL, o.Target.URL = "http://LOCALHOST:5000", "http://[::1]:5000/prefix"
 		}, "target"},
 		"a platform":       {func(o *mirror.Options) { o.Platforms = []string{"linux"} }, "platforms"},
+		"blobs":            {func(o *mirror.Options) { o.BlobConcurrency = 65 }, "blob_concurrency"},
 		"batches":          {func(o *mirror.Options) { o.Endpoint.Batch.MaxEvents = 2 }, "batch.max_events"},
 		"a source's TLS":   {func(o *mirror.Options) { o.Source.TLS.CertFile = "x" }, "source_tls.cert_file"},
 		"a target's TLS":   {func(o *mirror.Options) { o.Target.TLS.CAFile = "/none" }, "target_tls"},

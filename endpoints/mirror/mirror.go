@@ -22,6 +22,7 @@ type mirror struct {
 	meter          *meter
 	log            *slog.Logger
 	places         places
+	spare          chan struct{} // has a value for each hand that is lent, see crew
 	closed         atomic.Bool
 
 	// turns keep what looks at the source and then changes the target from doing both at

@@ -16,8 +16,14 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
-// DefaultTimeout is Options.Endpoint.Timeout if that is 0.
-const DefaultTimeout = 5 * time.Minute
+const (
+	// DefaultTimeout is Options.Endpoint.Timeout if that is 0.
+	DefaultTimeout = 5 * time.Minute
+	// DefaultBlobConcurrency is Options.BlobConcurrency if that is 0.
+	DefaultBlobConcurrency = 4
+
+	maxBlobConcurrency = 64
+)
 
 // Options say what is copied from where to where. Source and Target are needed; the zero
 // value of all else is a default. NewEndpoint copies them.
@@ -35,6 +41,12 @@ type Options struct {
 
 	ByDigest         bool // manifests that are pushed by digest alone are copied, too
 	PropagateDeletes bool // what is deleted at the source is deleted at the target
+
+	// BlobConcurrency is how many blobs of one event are copied at once, at most 64; 0:
+	// DefaultBlobConcurrency. An event can always copy one, and what is beyond that all of
+	// them share: the mirror has at most Endpoint.Concurrency + BlobConcurrency - 1 blobs
+	// under way.
+	BlobConcurrency int
 
 	// Endpoint is what it has in common with others. Of what is for requests, ProxyURL,
 	// AllowCIDRs, DenyCIDRs and Version apply, to both registries. Timeout is how long a
@@ -103,6 +115,9 @@ func NewEndpoint(name string, opts *Options) (*endpoints.Endpoint, error) {
 	if e.Timeout == 0 {
 		e.Timeout = DefaultTimeout
 	}
+	if o.BlobConcurrency == 0 {
+		o.BlobConcurrency = DefaultBlobConcurrency
+	}
 	var wrong []error
 	add := func(option string, err error) {
 		wrong = append(wrong, &endpoints.OptionError{Option: option, Err: err})
@@ -110,7 +125,14 @@ func NewEndpoint(name string, opts *Options) (*endpoints.Endpoint, error) {
 	if e.Batch.MaxEvents > 1 {
 		add("batch.max_events", fmt.Errorf("%d is more than 1, and a copy is of one event", e.Batch.MaxEvents))
 	}
-	m := &mirror{opts: &o, meter: o.Metrics.meter(name), log: logger(e.Logger, name), jobs: make(map[*job]struct{})}
+	if o.BlobConcurrency < 1 || o.BlobConcurrency > maxBlobConcurrency {
+		add("blob_concurrency", fmt.Errorf("%d is not from 1 to %d", o.BlobConcurrency, maxBlobConcurrency))
+		o.BlobConcurrency = 1
+	}
+	m := &mirror{
+		opts: &o, meter: o.Metrics.meter(name), log: logger(e.Logger, name),
+		spare: make(chan struct{}, o.BlobConcurrency-1), jobs: make(map[*job]struct{}),
+	}
 	m.seed = maphash.MakeSeed()
 	for i := range m.turns {
 		m.turns[i] = make(chan struct{}, 1)

@@ -110,7 +110,7 @@ func TestAManifestThatIsGone(t *testing.T) {
 	})
 	t.Run("meanwhile", func(t *testing.T) {
 		var h hook
-		r := newRig(t, nil, &registrytest.Options{Wrap: h.wrap}, nil)
+		r := newRig(t, nil, &registrytest.Options{Wrap: h.wrap}, func(r *rig) { r.opts.BlobConcurrency = 1 })
 		m := image(t, r.from, "team/app", noise(1, 100), noise(2, 100))
 		desc := putManifest(t, r.from, "team/app", "1.0", v1.MediaTypeImageManifest, m)
 		h.before("PUT /v2/team/app/blobs/", func() { // and its layers with it

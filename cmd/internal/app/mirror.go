@@ -18,6 +18,7 @@ func buildEndpoint(c *config.Endpoint, opts *endpoints.Options, mirrored *mirror
 		Target:           mirrorSide(c.Target, c.TargetAuthFile, c.TargetTLS),
 		TokenHosts:       c.TokenHosts,
 		Platforms:        c.Platforms,
+		BlobConcurrency:  c.BlobConcurrency,
 		ByDigest:         c.ByDigest,
 		PropagateDeletes: c.PropagateDeletes,
 		Endpoint:         *opts,
