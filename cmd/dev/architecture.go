@@ -65,6 +65,8 @@ func arrows() []arrow {
 	return []arrow{
 		{"notifications", []string{"notifications/internal/names"}, "the domain knows nobody but what a name is"},
 		{"notifications/internal/names", nil, "a leaf that everybody may judge names with"},
+		{"notifications/observer/route", []string{"notifications/internal/names"}, "paths are read by who compiles no observer, too"},
+		{"notifications/registry", []string{"notifications/observer/route", "notifications/internal/names"}, "a client knows paths and names, not those who watch them: it compiles no metrics"},
 		{"notifications/...", []string{"notifications/..."}, "arrows point down: the domain's adapters know the domain, not who composes them"},
 		{"sinks", []string{"notifications"}, "composition knows the domain, not its engines and adapters: whoever composes compiles neither"},
 		{"sinks/...", []string{"sinks/...", "notifications", "notifications/notificationstest"}, "engines implement sinks and know nothing above"},

@@ -3,7 +3,7 @@
 // distribution specification, and tells a bridge what succeeded.
 //
 // An [Observer] is an http.Handler around another. What a request was about is decided by
-// its path ([ParseRoute]); what happened, by the answer. Pushes, mounts and deletes are
+// its path (package route); what happened, by the answer. Pushes, mounts and deletes are
 // written to the sink before the client gets its 201 or 202, for a bounded wait; what the
 // sink does not take by then waits in a bounded queue. Nothing the Observer does changes
 // an answer, and it buffers no blob: only manifests are kept while they pass, up to 4 MiB.

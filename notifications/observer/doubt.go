@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"path"
 	"strings"
+
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // resembles tells whether a server that is generous with prefixes and names could take a
@@ -49,10 +51,10 @@ func (x *exchange) unknownFinished() {
 		return
 	}
 	h := x.w.Header()
-	at := ParseRoute(strings.TrimPrefix(x.located(h.Get("Location")), x.observer.opts.Prefix))
+	at := route.Parse(strings.TrimPrefix(x.located(h.Get("Location")), x.observer.opts.Prefix))
 	word := headerDigest(h)
 	asked, _ := paramDigest(x.request.URL.RawQuery, "digest")
-	if at.Class != Blob || contradicts(word, at.Digest) || contradicts(asked, at.Digest) {
+	if at.Class != route.Blob || contradicts(word, at.Digest) || contradicts(asked, at.Digest) {
 		x.observer.metrics.unclassified.Inc()
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // An exchange is one request and its answer. It is the http.ResponseWriter of the wrapped
@@ -22,7 +23,7 @@ type exchange struct {
 	observer    *Observer
 	w           http.ResponseWriter
 	request     *http.Request // a copy, as handlers change what they get, of all but header and body
-	route       Route
+	route       route.Route
 	session     string // the path of the upload it belongs to, "" if that is unknown
 	escaped     bool   // the path was spelled with escapes
 	operation   operation

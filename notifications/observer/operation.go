@@ -3,6 +3,8 @@ package observer
 import (
 	"net/http"
 	"strings"
+
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // An operation is what a request asks for, as far as an Observer has to look at its
@@ -39,27 +41,27 @@ func (op operation) changes() bool {
 
 // classify returns the exchange of a request whose answer matters, else nil.
 func (o *Observer) classify(r *http.Request) *exchange {
-	route, session := o.route(r)
+	at, session := o.route(r)
 	var op operation
 	var deletion Deletion
 	switch {
 	case session != "":
 		op = uploadOperation(r.Method)
-	case route.Class == Manifest:
+	case at.Class == route.Manifest:
 		op = contentOperation(r.Method, pullManifest, pushManifest, deleteManifest)
-	case route.Class == Blob:
+	case at.Class == route.Blob:
 		op = contentOperation(r.Method, pullBlob, none, deleteBlob)
-	case route.Class == UploadStart && r.Method == http.MethodPost:
+	case at.Class == route.UploadStart && r.Method == http.MethodPost:
 		op = startUpload
-	case route.Class == UploadStart || route.Class == Upload:
+	case at.Class == route.UploadStart || at.Class == route.Upload:
 		op = uploadOperation(r.Method)
-	case route.Class == Unclassified:
+	case at.Class == route.Unclassified:
 		op, deletion = o.unclassified(r)
 	}
 	if op == none {
 		return nil
 	}
-	x := &exchange{observer: o, request: r, route: route, session: session, operation: op, deletion: deletion}
+	x := &exchange{observer: o, request: r, route: at, session: session, operation: op, deletion: deletion}
 	x.escaped = r.URL.RawPath != ""
 	x.credentials = credentialsOf(r)
 	return x
@@ -68,21 +70,21 @@ func (o *Observer) classify(r *http.Request) *exchange {
 // route reads the path of r, decoded as Go's servers read it; one that could be decoded
 // once more is none. The session is not "" if the registry has named this path as that of
 // an upload, whatever it looks like and however it is escaped now.
-func (o *Observer) route(r *http.Request) (route Route, session string) {
+func (o *Observer) route(r *http.Request) (at route.Route, session string) {
 	path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix)
 	if ok && (r.URL.RawPath == "" || !strings.Contains(path, "%")) {
-		route = ParseRoute(path)
+		at = route.Parse(path)
 	}
-	switch route.Class {
-	case Upload, Unclassified:
+	switch at.Class {
+	case route.Upload, route.Unclassified:
 		if repository, ok := o.sessions.find(r.URL.Path); ok {
-			if route.Class == Unclassified {
-				route = Route{Class: Upload, Repository: repository}
+			if at.Class == route.Unclassified {
+				at = route.Route{Class: route.Upload, Repository: repository}
 			}
 			session = r.URL.Path
 		}
 	}
-	return route, session
+	return at, session
 }
 
 func contentOperation(method string, pull, push, del operation) operation {

@@ -10,6 +10,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+const aSHA256 = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 // What is remembered of manifests takes no more memory than it weighs.
 func TestRememberedManifestsAreWeighed(t *testing.T) {
 	for name, reference := range map[string]string{

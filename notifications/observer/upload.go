@@ -10,6 +10,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/notifications/internal/names"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // uploadStarted looks at the answer to a POST: a session is open, or all was done at once.
@@ -164,8 +165,8 @@ func (x *exchange) sessionPath(location string) string {
 	if path == "" {
 		return ""
 	}
-	switch ParseRoute(strings.TrimPrefix(path, x.observer.opts.Prefix)).Class {
-	case Upload, Unclassified:
+	switch route.Parse(strings.TrimPrefix(path, x.observer.opts.Prefix)).Class {
+	case route.Upload, route.Unclassified:
 		return path
 	}
 	return ""
@@ -174,11 +175,11 @@ func (x *exchange) sessionPath(location string) string {
 // blobAt returns the digest of the blob in this repository that a location names, "" if it
 // names none.
 func (x *exchange) blobAt(location string) digest.Digest {
-	route := ParseRoute(strings.TrimPrefix(x.located(location), x.observer.opts.Prefix))
-	if route.Class != Blob || route.Repository != x.route.Repository {
+	at := route.Parse(strings.TrimPrefix(x.located(location), x.observer.opts.Prefix))
+	if at.Class != route.Blob || at.Repository != x.route.Repository {
 		return ""
 	}
-	return route.Digest
+	return at.Digest
 }
 
 // located returns the path with which requests to a location come here, "" if it is none.

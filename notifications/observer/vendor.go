@@ -9,6 +9,7 @@ import (
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/internal/names"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // A Deletion is what a request outside the distribution API deletes: the manifest with a
@@ -106,7 +107,7 @@ func (x *exchange) deletedByVendor() {
 		return
 	}
 	d := x.deletion
-	x.route = Route{Class: Manifest, Repository: d.Repository, Tag: d.Tag, Digest: d.Digest}
+	x.route = route.Route{Class: route.Manifest, Repository: d.Repository, Tag: d.Tag, Digest: d.Digest}
 	switch {
 	case d.Tag != "" && d.Manifest:
 		x.taggedManifestDeleted()

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/regcast/regcast/notifications/internal/names"
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // A scopeSet is what a token is asked to allow: actions by resource, "repository:team/app"
@@ -69,13 +69,13 @@ func WithRepository(ctx context.Context, name string) context.Context {
 // https://distribution.github.io/distribution/spec/auth/scope/ names it.
 func scopesOf(req *http.Request) scopeSet {
 	scopes := make(scopeSet)
-	route := observer.ParseRoute(req.URL.Path)
-	if route.Class == observer.Catalog {
+	at := route.Parse(req.URL.Path)
+	if at.Class == route.Catalog {
 		scopes.add("registry:catalog", "*")
 		return scopes
 	}
-	repository := route.Repository
-	if repository == "" && route.Class != observer.Base {
+	repository := at.Repository
+	if repository == "" && at.Class != route.Base {
 		repository, _ = req.Context().Value(repositoryKey{}).(string)
 	}
 	if repository == "" {

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // An exchange is one request and its answer on the client's side: it is the
@@ -18,7 +18,7 @@ type exchange struct {
 	proxy   *Proxy
 	request *http.Request // as it came
 	control *http.ResponseController
-	class   observer.Class
+	class   route.Class
 	timeout time.Duration // until the answer begins
 	series  *series
 	start   time.Time
@@ -39,9 +39,9 @@ const parting = 100 * time.Millisecond
 type exchangeKey struct{}
 
 func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
-	class := observer.Unclassified
+	class := route.Unclassified
 	if r.URL.RawPath == "" {
-		class = observer.ParseRoute(r.URL.Path).Class
+		class = route.Parse(r.URL.Path).Class
 	}
 	x := &exchange{
 		ResponseWriter: w,
@@ -62,9 +62,9 @@ func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
 }
 
 // commits tells whether a registry may have to copy what it was given before it answers.
-func commits(method string, class observer.Class) bool {
+func commits(method string, class route.Class) bool {
 	switch class {
-	case observer.UploadStart, observer.Upload, observer.Manifest, observer.Unclassified:
+	case route.UploadStart, route.Upload, route.Manifest, route.Unclassified:
 		return method == http.MethodPut || method == http.MethodPost || method == http.MethodPatch
 	}
 	return false

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // admit returns r as it goes on, or why it does not.
@@ -27,7 +27,7 @@ func (p *Proxy) admit(r *http.Request) (*http.Request, *refusal) {
 		return nil, &refusal{http.StatusBadRequest, codeUnauthorized, "more than one Authorization header"}
 	case slices.ContainsFunc(r.Header["Via"], func(via string) bool { return strings.Contains(via, p.via) }):
 		return nil, &refusal{http.StatusLoopDetected, codeUnavailable, "the proxy is its own registry"}
-	case hidden(r.URL) && (mutates(r.Method) || observer.ParseRoute(r.URL.Path).Class == observer.Unclassified):
+	case hidden(r.URL) && (mutates(r.Method) || route.Parse(r.URL.Path).Class == route.Unclassified):
 		return nil, &refusal{http.StatusBadRequest, codeUnsupported, "the path is not spelled as the distribution specification has it"}
 	}
 	out := *r
@@ -46,7 +46,7 @@ func mutates(method string) bool {
 }
 
 // hidden tells whether a server that is generous with spelling could take u for a route
-// of content other than [observer.ParseRoute] does: one that decodes escapes (once more),
+// of content other than [route.Parse] does: one that decodes escapes (once more),
 // ignores parameters of segments, or resolves dots and empty segments. A path with escapes
 // is hidden even if it is the same route when they are decoded, but for the session of an
 // upload, which is the registry's word.
@@ -55,17 +55,17 @@ func mutates(method string) bool {
 // be one of a registry's own API or of another kind of package, and goes through; if it
 // changes something, the observer counts it or, while changes are refused, refuses it.
 func hidden(u *url.URL) bool {
-	route := observer.ParseRoute(u.Path)
-	if u.RawPath == "" && route.Class != observer.Unclassified && route.Class != observer.Upload {
+	at := route.Parse(u.Path)
+	if u.RawPath == "" && at.Class != route.Unclassified && at.Class != route.Upload {
 		return false
 	}
 	escaped := u.RawPath != "" &&
-		(route.Class != observer.Upload || !strings.HasPrefix(u.RawPath, strings.TrimSuffix(u.Path, route.Session)))
-	plain := observer.ParseRoute(spelled(u.Path))
+		(at.Class != route.Upload || !strings.HasPrefix(u.RawPath, strings.TrimSuffix(u.Path, at.Session)))
+	plain := route.Parse(spelled(u.Path))
 	switch plain.Class {
-	case observer.UploadStart, observer.Upload, observer.Blob, observer.Manifest:
-		plain.Session, route.Session = "", ""
-		return escaped || plain != route
+	case route.UploadStart, route.Upload, route.Blob, route.Manifest:
+		plain.Session, at.Session = "", ""
+		return escaped || plain != at
 	}
 	return false
 }

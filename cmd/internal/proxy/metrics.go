@@ -3,7 +3,7 @@ package proxy
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // A code is the class of a status, or none: a client that did not wait for an answer.
@@ -22,21 +22,21 @@ const (
 func (c code) String() string { return [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}[c] }
 
 // className is the label of a class of paths.
-func className(c observer.Class) string {
+func className(c route.Class) string {
 	switch c {
-	case observer.Base:
+	case route.Base:
 		return "base"
-	case observer.Catalog:
+	case route.Catalog:
 		return "catalog"
-	case observer.UploadStart, observer.Upload:
+	case route.UploadStart, route.Upload:
 		return "upload"
-	case observer.Blob:
+	case route.Blob:
 		return "blob"
-	case observer.Manifest:
+	case route.Manifest:
 		return "manifest"
-	case observer.Tags:
+	case route.Tags:
 		return "tags"
-	case observer.Referrers:
+	case route.Referrers:
 		return "referrers"
 	}
 	return "other"
@@ -51,7 +51,7 @@ type series struct {
 
 // metrics are a proxy's own. All label sets exist from the start, at zero.
 type metrics struct {
-	classes  [observer.Referrers + 1]*series
+	classes  [route.Referrers + 1]*series
 	inflight prometheus.Gauge
 	failures map[reason]prometheus.Counter
 	foreign  prometheus.Counter
@@ -88,7 +88,7 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 		failures: make(map[reason]prometheus.Counter),
 	}
 	for c := range m.classes {
-		name := className(observer.Class(c))
+		name := className(route.Class(c))
 		s := &series{
 			seconds: seconds.WithLabelValues(name),
 			in:      bytes.WithLabelValues(name, "in"),
@@ -108,4 +108,4 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 	return m
 }
 
-func (m *metrics) of(class observer.Class) *series { return m.classes[class] }
+func (m *metrics) of(class route.Class) *series { return m.classes[class] }

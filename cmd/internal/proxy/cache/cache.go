@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -81,17 +82,17 @@ func New(next http.Handler, store Store, opts *Options) *Cache {
 // ServeHTTP answers r.
 func (c *Cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.store.repay(r.Context())
-	route := observer.Route{}
+	at := route.Route{}
 	if r.URL.RawPath == "" {
-		route = observer.ParseRoute(r.URL.Path)
+		at = route.Parse(r.URL.Path)
 	}
-	if repository := c.changes(r, route); repository != "" {
+	if repository := c.changes(r, at); repository != "" {
 		c.change(w, r, repository)
 		return
 	}
-	q, ok := c.ask(r, route)
+	q, ok := c.ask(r, at)
 	if !ok {
-		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: route.Class}, r)
+		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: at.Class}, r)
 		return
 	}
 	c.answer(w, r, q)
@@ -120,17 +121,15 @@ func (c *Cache) Repay(ctx context.Context) {
 
 // changes returns the repository of which r may change something that is kept. A blob that
 // comes changes nothing: that it is not there is never kept.
-func (c *Cache) changes(r *http.Request, route observer.Route) string {
+func (c *Cache) changes(r *http.Request, at route.Route) string {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return ""
 	}
-	switch route.Class {
-	case observer.Manifest:
-		return route.Repository
-	case observer.Blob:
-		return route.Repository
-	case observer.Unclassified:
+	switch at.Class {
+	case route.Manifest, route.Blob:
+		return at.Repository
+	case route.Unclassified:
 		for _, recognize := range c.opts.Extra {
 			if d, ok := recognize(r); ok {
 				return d.Repository

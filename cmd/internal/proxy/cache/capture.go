@@ -10,13 +10,13 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // defaults fills in what every answer of a registry should have.
 type defaults struct {
 	http.ResponseWriter
-	class observer.Class
+	class route.Class
 	begun bool
 }
 
@@ -36,7 +36,7 @@ func (d *defaults) fill(status int) {
 	if h["Docker-Distribution-Api-Version"] == nil {
 		h.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	}
-	if status == http.StatusOK && d.class == observer.Tags && len(h["Content-Type"]) == 0 {
+	if status == http.StatusOK && d.class == route.Tags && len(h["Content-Type"]) == 0 {
 		h.Set("Content-Type", "application/json")
 	}
 }
@@ -184,7 +184,7 @@ func (c *capture) entry(q *question) (*entry, reason) {
 		return nil, reasonForbidden
 	}
 	c.fill(c.status)
-	if q.route.Class == observer.Manifest && len(c.Header()["Content-Type"]) == 0 {
+	if q.route.Class == route.Manifest && len(c.Header()["Content-Type"]) == 0 {
 		return nil, reasonUnverified // it has no meaning without
 	}
 	if !verified(q, c.Header(), c.body.Bytes()) {
@@ -230,7 +230,7 @@ func verified(q *question, h http.Header, body []byte) bool {
 	if err != nil && (q.head || len(h["Content-Length"]) > 0) || err == nil && !q.head && length != int64(len(body)) {
 		return false
 	}
-	if q.route.Class == observer.Tags {
+	if q.route.Class == route.Tags {
 		var list struct{ Tags []string }
 		return q.head || json.Unmarshal(body, &list) == nil
 	}

@@ -3,7 +3,7 @@ package cache
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // A result is how a request was answered that might be from the cache.
@@ -28,7 +28,7 @@ const (
 
 // metrics are a cache's own. All label sets exist from the start, at zero.
 type metrics struct {
-	requests   map[observer.Class]map[result]prometheus.Counter
+	requests   map[route.Class]map[result]prometheus.Counter
 	errors     map[operation]prometheus.Counter
 	unkept     map[reason]prometheus.Counter
 	distrusted prometheus.Gauge
@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 	errors := vec("errors", "Operations of the cache's store that failed, by operation.", "operation")
 	unkept := vec("unkept", "Answers that were not kept although they were asked for, by reason.", "reason")
 	m := &metrics{
-		requests: make(map[observer.Class]map[result]prometheus.Counter),
+		requests: make(map[route.Class]map[result]prometheus.Counter),
 		errors:   make(map[operation]prometheus.Counter),
 		unkept:   make(map[reason]prometheus.Counter),
 		distrusted: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -51,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 			Help: "Repositories that bypass the cache until its store could be told of their changes.",
 		}),
 	}
-	for class, name := range map[observer.Class]string{observer.Tags: "tags", observer.Manifest: "manifest", observer.Blob: "blob"} {
+	for class, name := range map[route.Class]string{route.Tags: "tags", route.Manifest: "manifest", route.Blob: "blob"} {
 		m.requests[class] = make(map[result]prometheus.Counter)
 		for _, r := range []result{resultHit, resultShared, resultMiss, resultBypass} {
 			m.requests[class][r] = requests.WithLabelValues(name, string(r))
@@ -69,4 +69,4 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 	return m
 }
 
-func (m *metrics) count(class observer.Class, r result) { m.requests[class][r].Inc() }
+func (m *metrics) count(class route.Class, r result) { m.requests[class][r].Inc() }

@@ -13,12 +13,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/regcast/regcast/notifications/observer"
+	"github.com/regcast/regcast/notifications/observer/route"
 )
 
 // A question is a request that may be answered from the cache.
 type question struct {
-	route observer.Route
+	route route.Route
 	head  bool
 	fresh bool      // the client wants no old answer
 	keys  []string  // of answers to it, that of its own first
@@ -31,13 +31,13 @@ type question struct {
 func (q *question) own() string { return q.keys[0] }
 
 // ask tells whether r may be answered from the cache.
-func (c *Cache) ask(r *http.Request, route observer.Route) (*question, bool) {
-	q := &question{route: route, head: r.Method == http.MethodHead}
+func (c *Cache) ask(r *http.Request, at route.Route) (*question, bool) {
+	q := &question{route: at, head: r.Method == http.MethodHead}
 	switch {
 	case r.ContentLength != 0 || r.Header["Range"] != nil || r.Header["Cookie"] != nil:
 		return nil, false
-	case route.Class == observer.Blob && q.head:
-	case (route.Class == observer.Tags || route.Class == observer.Manifest) && (q.head || r.Method == http.MethodGet):
+	case at.Class == route.Blob && q.head:
+	case (at.Class == route.Tags || at.Class == route.Manifest) && (q.head || r.Method == http.MethodGet):
 	default:
 		return nil, false
 	}
@@ -61,7 +61,7 @@ func (c *Cache) ask(r *http.Request, route observer.Route) (*question, bool) {
 		return hex.EncodeToString(sum.Sum(nil))
 	}
 	q.keys = []string{key(r.Method)}
-	if q.head && route.Class != observer.Blob {
+	if q.head && at.Class != route.Blob {
 		q.keys = append(q.keys, key(http.MethodGet)) // whose answer has all that HEAD's has
 	}
 	return q, true

@@ -1,4 +1,4 @@
-package observer
+package route
 
 import (
 	"net/http"
@@ -19,7 +19,7 @@ const (
 	aSHA512 = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e"
 )
 
-func TestParseRoute(t *testing.T) {
+func TestParse(t *testing.T) {
 	long := strings.Repeat("a", 255)
 	for _, tc := range []struct {
 		name, path string
@@ -116,27 +116,27 @@ func TestParseRoute(t *testing.T) {
 		{"vendor route", "/v2/foo/tags/reference/latest", Route{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, ParseRoute(tc.path)); diff != "" {
-				t.Errorf("ParseRoute(%q), -want +got:\n%s", tc.path, diff)
+			if diff := cmp.Diff(tc.want, Parse(tc.path)); diff != "" {
+				t.Errorf("Parse(%q), -want +got:\n%s", tc.path, diff)
 			}
 		})
 	}
 }
 
-func TestParseRouteAllocatesNothing(t *testing.T) {
+func TestParseAllocatesNothing(t *testing.T) {
 	for _, p := range []string{
 		"/v2/", "/v2/a/b/manifests/latest", "/v2/a/b/blobs/" + aSHA256,
 		"/v2/Localhost:8080/a/blobs/uploads/1", "/v2/A/B/C",
 	} {
-		if n := testing.AllocsPerRun(100, func() { ParseRoute(p) }); n != 0 {
-			t.Errorf("ParseRoute(%q) allocates %v times", p, n)
+		if n := testing.AllocsPerRun(100, func() { Parse(p) }); n != 0 {
+			t.Errorf("Parse(%q) allocates %v times", p, n)
 		}
 	}
 }
 
-// FuzzParseRoute compares with the router of CNCF distribution. Where the two may differ,
+// FuzzParse compares with the router of CNCF distribution. Where the two may differ,
 // refused and beyondDistribution say.
-func FuzzParseRoute(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, p := range []string{
 		"/v2", "/v2/", "/v2/_catalog", "/v2/a/blobs/uploads", "/v2/a/blobs/uploads/", "/v2/a/blobs/uploads/1.=-_",
 		"/v2/a/blobs/" + aSHA256, "/v2/a/blobs/" + aSHA512, "/v2/a/manifests/x", "/v2/a/manifests/" + aSHA256,
@@ -150,7 +150,7 @@ func FuzzParseRoute(f *testing.F) {
 		f.Add(p)
 	}
 	f.Fuzz(func(t *testing.T, p string) {
-		got, theirs := ParseRoute(p), routeOfDistribution(p)
+		got, theirs := Parse(p), routeOfDistribution(p)
 		if theirs == nil { // it redirects to the slash that others do without
 			theirs = routeOfDistribution(p + "/")
 		}
@@ -162,7 +162,7 @@ func FuzzParseRoute(f *testing.F) {
 			t.Fatalf("%q is unclassified, but to distribution %+v", p, *theirs)
 		case theirs != nil && got != (Route{}):
 			if diff := cmp.Diff(*theirs, got); diff != "" {
-				t.Fatalf("%q, -distribution +ParseRoute:\n%s", p, diff)
+				t.Fatalf("%q, -distribution +Parse:\n%s", p, diff)
 			}
 		}
 	})

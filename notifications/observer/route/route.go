@@ -1,4 +1,14 @@
-package observer
+// Package route reads the paths of the distribution API: what kind of thing one names, of
+// which repository, by which tag or digest.
+//
+// [Parse] is the one reading that all parts of regcast share. The observer tells by it what
+// a request was about, the proxy and its cache what they may refuse or keep, and the
+// registry client which scope a token needs. It is strict: what servers may read
+// differently is [Unclassified], and what happens to that is up to the caller. The tests
+// compare it with the router of CNCF distribution.
+//
+// Nothing here keeps anything; all of it may be used by many goroutines.
+package route
 
 import (
 	"strings"
@@ -33,7 +43,7 @@ type Route struct {
 	Session    string        // of an Upload; means something to the registry alone
 }
 
-// ParseRoute reads a decoded path that begins with /v2/. It decides from the right, so
+// Parse reads a decoded path that begins with /v2/. It decides from the right, so
 // that a repository may be called a/blobs/uploads or x/tags. Nothing is allocated.
 //
 // The name may begin with a host, as distribution accepts it. A name, tag or digest that
@@ -43,7 +53,7 @@ type Route struct {
 //
 // Whether a path was spelled with escapes, which servers read differently, is for the
 // caller to see: url.URL.RawPath is set then.
-func ParseRoute(path string) Route {
+func Parse(path string) Route {
 	rest, ok := strings.CutPrefix(path, "/v2/")
 	switch {
 	case !ok && path == "/v2", ok && rest == "":
