@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -109,13 +110,20 @@ func NewClient(base string, opts *ClientOptions) (*Client, error) {
 	return c, nil
 }
 
-// checkRedirect lets a registry send us to a store of blobs, encrypted if it is itself.
+// checkRedirect lets a registry send us to a store of blobs, encrypted if it is itself. What
+// changes something stays what it is: net/http would make a PUT that is answered 302 a GET,
+// whose answer says nothing of what was to be put; and it stays with the registry.
 func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) >= maxRedirects {
+	first := via[0]
+	switch {
+	case len(via) >= maxRedirects:
 		return fmt.Errorf("%w: more than %d redirects", ErrRefused, maxRedirects)
-	}
-	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+	case via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https":
 		return fmt.Errorf("%w: a redirect from https to %s", ErrRefused, req.URL.Scheme)
+	case req.Method != first.Method:
+		return http.ErrUseLastResponse
+	case req.Method != http.MethodGet && req.Method != http.MethodHead && originOf(req.URL) != originOf(first.URL):
+		return fmt.Errorf("%w: a redirect of %s to %s, which is not %s", ErrRefused, req.Method, shownURL(req.URL), first.URL.Host)
 	}
 	return nil
 }
@@ -226,7 +234,21 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &url.Error{Op: failed.Op, URL: shown, Err: failed.Err}
 	}
+	if err == nil && isPage(req, resp) {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%w: %s %s: the answer of %s is a page of a web site", ErrRefused, req.Method, shownURL(req.URL), shownURL(resp.Request.URL))
+	}
 	return resp, err
+}
+
+// isPage tells whether an answer to a read is a page for people. Web sites have one for
+// every path, or one to log in on, with status 200 and to HEAD, too: one that was taken for
+// a registry would seem to have everything. The API's base is none of their paths; what
+// registries say there is of any type.
+func isPage(req *http.Request, resp *http.Response) bool {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return kind == "text/html" && resp.StatusCode == http.StatusOK && resp.Header.Get("Docker-Content-Digest") == "" &&
+		(req.Method == http.MethodGet || req.Method == http.MethodHead) && req.URL.Path != "/v2/"
 }
 
 // checkDigest compares the digest that an answer claims, if it claims one, to ours.

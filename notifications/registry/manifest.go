@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote"
 )
 
 // manifestTypes are the types that we accept if the caller does not say.
@@ -29,7 +30,7 @@ func manifestTypes() []string {
 }
 
 // Resolve finds what a tag or digest names: its media type, digest and size. It asks by
-// HEAD, and by GET where a registry has no good answer to that.
+// HEAD, and by GET where a registry has no good answer to that: one that says the digest.
 func (c *Client) Resolve(ctx context.Context, repository, ref string) (v1.Descriptor, error) {
 	if err := c.checkReference(repository, ref); err != nil {
 		return v1.Descriptor{}, err
@@ -38,8 +39,10 @@ func (c *Client) Resolve(ctx context.Context, repository, ref string) (v1.Descri
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
+	head := &digestNoted{Client: r.Client}
+	r.Client = head
 	desc, err := r.Manifests().Resolve(ctx, ref)
-	if err == nil {
+	if err == nil && head.said {
 		return desc, nil
 	}
 	var answer *Error
@@ -49,6 +52,20 @@ func (c *Client) Resolve(ctx context.Context, repository, ref string) (v1.Descri
 	}
 	desc, _, err = c.Manifest(ctx, repository, ref, nil)
 	return desc, err
+}
+
+// A digestNoted notes whether an answer says its digest. oras-go believes an answer to HEAD
+// that does not to be what a digest was asked for, which a server that answers everything
+// is good for.
+type digestNoted struct {
+	remote.Client
+	said bool
+}
+
+func (d *digestNoted) Do(req *http.Request) (*http.Response, error) {
+	resp, err := d.Client.Do(req)
+	d.said = err == nil && resp.Header.Get("Docker-Content-Digest") != ""
+	return resp, err
 }
 
 // final tells whether GET would be answered as HEAD was.
