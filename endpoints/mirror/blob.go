@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,7 +14,10 @@ import (
 // blob makes sure that the target's repository has a blob, and tells how.
 func (j *job) blob(ctx context.Context, desc v1.Descriptor) (blobOutcome, error) {
 	target := &j.m.target
-	_, err := target.client.StatBlob(ctx, j.repository, desc.Digest)
+	there, err := target.client.StatBlob(ctx, j.repository, desc.Digest)
+	if err == nil && there.Size != desc.Size { // it has something else, or says yes to everything
+		err = fmt.Errorf("%w: the blob %s has %d bytes there and %d in the manifest", registry.ErrMismatch, desc.Digest, there.Size, desc.Size)
+	}
 	if err == nil {
 		return blobSkipped, nil
 	}
