@@ -1,7 +1,9 @@
 package notifications
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -34,7 +36,7 @@ type Bridge struct {
 	previews *sync.Pool // of *Event, for asking dst; nil if it wants everything
 	source   SourceRecord
 	format   string
-	origin   string
+	remark   Remark
 	opts     BridgeOptions
 }
 
@@ -80,11 +82,12 @@ func (b *Bridge) WithURLs(urls URLBuilder) *Bridge {
 	return &c
 }
 
-// WithOrigin returns a Bridge like b whose events say that they are of an origin, one of
-// the Origin constants. It is cheap.
-func (b *Bridge) WithOrigin(origin string) *Bridge {
+// WithRemark returns a Bridge like b whose events say what r says, but for what the Bridge
+// itself finds: Kind, SizeUnknown and, if r has none, the Subject of a manifest that is
+// pushed. It is cheap: who knows something of a single operation makes a Bridge for that.
+func (b *Bridge) WithRemark(r Remark) *Bridge {
 	c := *b
-	c.origin = origin
+	c.remark = r
 	return &c
 }
 
@@ -177,11 +180,31 @@ func (l *bridgeListener) manifest(ctx context.Context, action string, repo refer
 	if l.bridge.opts.IncludeReferences {
 		target.References = slices.Clone(m.References())
 	}
-	var kind Kind
+	remark := l.remark(0)
 	if tag == "" && contentKind(target.MediaType) != KindManifest {
-		kind = KindManifest // or else the event would be a blob's
+		remark = l.remark(KindManifest) // or else the event would be a blob's
 	}
-	return l.writeContent(ctx, action, repo, target, kind, URLBuilder.ManifestURL)
+	if action == ActionPush && remark.Subject == "" {
+		remark.Subject = subjectOf(payload)
+	}
+	return l.writeContent(ctx, action, repo, target, remark, URLBuilder.ManifestURL)
+}
+
+// subjectOf returns the digest of the manifest to which one with payload says it belongs,
+// "" if it says of none, or nothing that can be read.
+func subjectOf(payload []byte) digest.Digest {
+	if !bytes.Contains(payload, []byte(`"subject"`)) {
+		return "" // most, and then there is nothing to decode
+	}
+	var manifest struct {
+		Subject struct {
+			Digest digest.Digest `json:"digest"`
+		} `json:"subject"`
+	}
+	if json.Unmarshal(payload, &manifest) != nil || !names.IsDigest(string(manifest.Subject.Digest)) {
+		return ""
+	}
+	return manifest.Subject.Digest
 }
 
 // describe sets what m says of itself in target. The payload is nil if that is all there
@@ -223,7 +246,7 @@ func (l *bridgeListener) blob(ctx context.Context, action string, repo reference
 	if from != nil {
 		target.FromRepository = from.Name()
 	}
-	return l.writeContent(ctx, action, repo, target, 0, URLBuilder.BlobURL)
+	return l.writeContent(ctx, action, repo, target, l.remark(0), URLBuilder.BlobURL)
 }
 
 func (l *bridgeListener) deletedByDigest(ctx context.Context, repo reference.Named, dgst digest.Digest, kind Kind) error {
@@ -240,13 +263,24 @@ func (l *bridgeListener) deleted(ctx context.Context, target Target, kind Kind) 
 	if !l.wanted(ActionDelete, &target, kind) {
 		return nil
 	}
-	return l.write(ctx, ActionDelete, target, kind)
+	return l.write(ctx, ActionDelete, target, l.remark(kind))
 }
 
-// writeContent adds the URL by digest and writes the event.
-func (l *bridgeListener) writeContent(ctx context.Context, action string, repo reference.Named, target Target, kind Kind,
+// remark is what there is to say of an operation on content of a kind, 0 if that need not
+// be said.
+func (l *bridgeListener) remark(kind Kind) Remark {
+	r := l.bridge.remark
+	r.Kind, r.SizeUnknown = kind.String(), false
+	return r
+}
+
+// writeContent settles the size, adds the URL by digest and writes the event.
+func (l *bridgeListener) writeContent(ctx context.Context, action string, repo reference.Named, target Target, remark Remark,
 	build func(URLBuilder, reference.Canonical) (string, error),
 ) error {
+	if target.Size < 0 {
+		target.Size, remark.SizeUnknown = 0, true
+	}
 	var noURL error
 	if urls := l.bridge.opts.URLs; urls != nil {
 		ref, err := reference.WithDigest(repo, target.Digest)
@@ -257,16 +291,15 @@ func (l *bridgeListener) writeContent(ctx context.Context, action string, repo r
 			noURL = fmt.Errorf("building the url of %s in %s: %w", target.Digest, target.Repository, err)
 		}
 	}
-	if err := l.write(ctx, action, target, kind); err != nil {
+	if err := l.write(ctx, action, target, remark); err != nil {
 		return err
 	}
 	return noURL
 }
 
-func (l *bridgeListener) write(ctx context.Context, action string, target Target, kind Kind) error {
+func (l *bridgeListener) write(ctx context.Context, action string, target Target, remark Remark) error {
 	e := NewEvent(action, Details{
-		Target: target, Request: l.request, Actor: l.actor, Source: l.bridge.source,
-		Remark: Remark{Kind: kind.String(), Origin: l.bridge.origin},
+		Target: target, Request: l.request, Actor: l.actor, Source: l.bridge.source, Remark: remark,
 	})
 	e.Provenance.Format = l.bridge.format
 	if l.bridge.opts.HandOff > 0 {
@@ -293,7 +326,7 @@ func (l *bridgeListener) wanted(action string, target *Target, kind Kind) bool {
 		MediaType:  target.MediaType,
 		Actor:      l.actor.Name,
 		Method:     l.request.Method,
-		Origin:     l.bridge.origin,
+		Origin:     l.bridge.remark.Origin,
 		Provenance: Provenance{Format: l.bridge.format},
 		content:    kind,
 	}

@@ -126,12 +126,22 @@ func (e *Event) appendMade(dst []byte, legacy bool) []byte {
 	dst = append(dst, '}')
 	if d.Remark != (Remark{}) {
 		dst = append(dst, `,"regcast":{`...)
-		dst = appendMember(dst, `"kind":`, d.Remark.Kind)
-		dst = appendMember(dst, `"origin":`, d.Remark.Origin)
-		dst = appendMember(dst, `"audience":`, d.Remark.Audience)
+		dst = appendRemark(dst, &d.Remark)
 		dst = append(dst, '}')
 	}
 	return append(dst, '}')
+}
+
+func appendRemark(dst []byte, r *Remark) []byte {
+	dst = appendMember(dst, `"kind":`, r.Kind)
+	dst = appendMember(dst, `"origin":`, r.Origin)
+	dst = appendMember(dst, `"audience":`, r.Audience)
+	dst = appendMember(dst, `"subject":`, string(r.Subject))
+	dst = appendTrue(dst, `"sizeUnknown":true`, r.SizeUnknown)
+	dst = appendTrue(dst, `"redirected":true`, r.Redirected)
+	dst = appendTrue(dst, `"aborted":true`, r.Aborted)
+	dst = appendInt(dst, `"sent":`, r.Sent)
+	return appendTrue(dst, `"actorVerified":true`, r.ActorVerified)
 }
 
 // appendTarget appends the members of a target as distribution v3 does, which embeds the
@@ -214,6 +224,14 @@ func appendInt(dst []byte, name string, value int64) []byte {
 		return dst
 	}
 	return strconv.AppendInt(appendName(dst, name), value, 10)
+}
+
+// appendTrue appends a whole member if it is true.
+func appendTrue(dst []byte, member string, is bool) []byte {
+	if !is {
+		return dst
+	}
+	return appendName(dst, member)
 }
 
 // appendOther appends a rare member, if it is there, by way of encoding/json.

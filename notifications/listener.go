@@ -19,7 +19,8 @@ type ManifestListener interface {
 	ManifestDeleted(ctx context.Context, repo reference.Named, dgst digest.Digest) error
 }
 
-// A BlobListener is told of successful operations on blobs.
+// A BlobListener is told of successful operations on blobs. A negative size of a blob says
+// that it is not known.
 type BlobListener interface {
 	BlobPushed(ctx context.Context, repo reference.Named, blob v1.Descriptor) error
 	BlobPulled(ctx context.Context, repo reference.Named, blob v1.Descriptor) error
@@ -59,8 +60,8 @@ type Manifest interface {
 // Payload is not called.
 type DescribedManifest interface {
 	Manifest
-	// Descriptor returns media type, digest and size as far as they are known. Without a
-	// valid digest there is no event.
+	// Descriptor returns media type, digest and size as far as they are known; the size is
+	// negative if it is not. Without a valid digest there is no event.
 	Descriptor() v1.Descriptor
 }
 

@@ -1,6 +1,9 @@
 package notifications
 
-import v1 "github.com/opencontainers/image-spec/specs-go/v1"
+import (
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
 
 // A Target is what an event happened to: a manifest or blob (descriptor and URL), a tag
 // (repository and tag) or a repository (its name alone). Its field order is that of
@@ -51,4 +54,24 @@ type Remark struct {
 	// name. It binds the dispatcher that made the event; sent to another one it means
 	// nothing.
 	Audience string `json:"audience,omitempty"`
+
+	// Subject is the manifest that a pushed one says it belongs to (a signature, an SBOM),
+	// by the registry's word, OCI-Subject, or else by the manifest's member "subject". See
+	// the OCI distribution specification, "Pushing Manifests with Subject".
+	Subject digest.Digest `json:"subject,omitempty"`
+	// SizeUnknown says that a size of 0 is none: nobody could tell how large the content is.
+	SizeUnknown bool `json:"sizeUnknown,omitempty"`
+	// Redirected says that a pull was answered with the address of the content. Whether
+	// the client has fetched it from there is not known.
+	Redirected bool `json:"redirected,omitempty"`
+	// Aborted says that the answer to a pull ended early: the client went away, or the
+	// registry broke off.
+	Aborted bool `json:"aborted,omitempty"`
+	// Sent is how many bytes of its body were written before the answer ended early; the
+	// last of them may not have arrived.
+	Sent int64 `json:"sent,omitempty"`
+	// ActorVerified says that whoever made the event has itself checked the signature of
+	// the token that names the actor. Without it the name is what the client said, or what
+	// the registry has verified.
+	ActorVerified bool `json:"actorVerified,omitempty"`
 }

@@ -1,6 +1,7 @@
 package notifications_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -29,6 +30,12 @@ func TestRemarkSurvivesTheWire(t *testing.T) {
 			d.Remark.Origin, d.Remark.Audience = notifications.OriginBackfill, "audit"
 			return notifications.NewEvent(notifications.ActionPush, d)
 		},
+		"all that can be said": func() *notifications.Event {
+			d := notifications.Details{Target: notifications.Target{Repository: "team/app"}}
+			d.Target.Digest = digest.FromString("m")
+			d.Remark = everyRemark()
+			return notifications.NewEvent(notifications.ActionPull, d)
+		},
 		"no remark": func() *notifications.Event {
 			return notifications.NewEvent(notifications.ActionDelete, notifications.Details{Target: notifications.Target{Repository: "team/app"}})
 		},
@@ -44,6 +51,105 @@ func TestRemarkSurvivesTheWire(t *testing.T) {
 			got, err := back.Details()
 			if err != nil || got.Remark != want.Remark || back.Origin != e.Origin || back.Kind() != e.Kind() {
 				t.Errorf("%s came back as %+v, origin %q, kind %v (%v)", wire, got.Remark, back.Origin, back.Kind(), err)
+			}
+		})
+	}
+}
+
+// everyRemark has all members.
+func everyRemark() notifications.Remark {
+	return notifications.Remark{
+		Kind: "manifest", Origin: notifications.OriginInferred, Audience: "audit", Subject: digest.FromString("s"),
+		SizeUnknown: true, Redirected: true, Aborted: true, Sent: 7, ActorVerified: true,
+	}
+}
+
+// The names and the order of a remark's members are part of the wire form, and what is not
+// said is left out.
+func TestRemarkOnTheWire(t *testing.T) {
+	every := everyRemark()
+	for want, r := range map[string]notifications.Remark{
+		"": {},
+		`,"regcast":{"kind":"manifest","origin":"inferred","audience":"audit","subject":"` + every.Subject.String() +
+			`","sizeUnknown":true,"redirected":true,"aborted":true,"sent":7,"actorVerified":true}`: every,
+		`,"regcast":{"sizeUnknown":true}`:             {SizeUnknown: true},
+		`,"regcast":{"redirected":true}`:              {Redirected: true},
+		`,"regcast":{"aborted":true}`:                 {Aborted: true},
+		`,"regcast":{"aborted":true,"sent":1}`:        {Aborted: true, Sent: 1},
+		`,"regcast":{"actorVerified":true}`:           {ActorVerified: true},
+		`,"regcast":{"subject":"` + "sha256:x" + `"}`: {Subject: "sha256:x"},
+	} {
+		e := notifications.NewEvent(notifications.ActionPull, notifications.Details{Remark: r})
+		for _, wire := range []string{string(e.AppendJSON(nil)), string(e.AppendJSONv1(nil))} {
+			if _, got, _ := strings.Cut(wire, `"source":{}`); got != want+"}" {
+				t.Errorf("%+v is sent as %s, want %s", r, got, want)
+			}
+		}
+	}
+}
+
+// What a bridge is told beside an operation, and what it finds itself.
+func TestRemarksOfABridge(t *testing.T) {
+	subject, another := digest.FromString("s"), digest.FromString("t")
+	belonging := func(payload string) notifications.Manifest {
+		return &manifest{mediaType: v1.MediaTypeImageManifest, payload: payload}
+	}
+	sound := belonging(`{"schemaVersion":2,"subject":{"mediaType":"a/b","size":1,"digest":"` + subject.String() + `"}}`)
+	blob := v1.Descriptor{Digest: digest.FromString("b")}
+	unknown := blob
+	unknown.Size = -1
+	repo := named(t, "team/app")
+	for name, tc := range map[string]struct {
+		remark notifications.Remark
+		do     operation
+		want   notifications.Remark
+	}{
+		"nothing": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.BlobPulled(ctx, repo, blob)
+		}, notifications.Remark{}},
+		"a blob of unknown size": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.BlobPushed(ctx, repo, unknown)
+		}, notifications.Remark{SizeUnknown: true}},
+		"a mount of unknown size": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.BlobMounted(ctx, repo, unknown, repo)
+		}, notifications.Remark{SizeUnknown: true}},
+		"a described manifest of unknown size": {notifications.Remark{Redirected: true}, func(ctx context.Context, l notifications.Listener) error {
+			return l.ManifestPulled(ctx, repo, described{desc: v1.Descriptor{MediaType: v1.MediaTypeImageIndex, Digest: blob.Digest, Size: -1}}, "v1")
+		}, notifications.Remark{SizeUnknown: true, Redirected: true}},
+		"what the bridge knows better": {notifications.Remark{Kind: "manifest", SizeUnknown: true, Aborted: true}, func(ctx context.Context, l notifications.Listener) error {
+			return l.BlobPulled(ctx, repo, blob)
+		}, notifications.Remark{Aborted: true}},
+		"a kind beside it": {notifications.Remark{ActorVerified: true, Origin: notifications.OriginInferred}, func(ctx context.Context, l notifications.Listener) error {
+			return l.BlobDeleted(ctx, repo, blob.Digest)
+		}, notifications.Remark{Kind: "blob", ActorVerified: true, Origin: notifications.OriginInferred}},
+		"the push of a manifest with a subject": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.ManifestPushed(ctx, repo, sound, "v1")
+		}, notifications.Remark{Subject: subject}},
+		"its pull": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.ManifestPulled(ctx, repo, sound, "v1")
+		}, notifications.Remark{}},
+		"a subject of which the registry has another": {notifications.Remark{Subject: another}, func(ctx context.Context, l notifications.Listener) error {
+			return l.ManifestPushed(ctx, repo, sound, "v1")
+		}, notifications.Remark{Subject: another}},
+		"a subject that is none": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.ManifestPushed(ctx, repo, belonging(`{"subject":{"digest":"sha256:short"}}`), "v1")
+		}, notifications.Remark{}},
+		"a subject that is no descriptor": {notifications.Remark{}, func(ctx context.Context, l notifications.Listener) error {
+			return l.ManifestPushed(ctx, repo, belonging(`{"subject":"`+subject.String()+`"}`), "v1")
+		}, notifications.Remark{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var rec notificationstest.Recorder
+			b := notifications.NewBridge(&rec, testSource, nil).WithRemark(tc.remark)
+			if err := tc.do(t.Context(), b.For(testActor, testRequest)); err != nil {
+				t.Fatal(err)
+			}
+			d, err := rec.Events()[0].Details()
+			if err != nil || d.Remark != tc.want {
+				t.Errorf("remark %+v, want %+v (%v)", d.Remark, tc.want, err)
+			}
+			if d.Remark.SizeUnknown && (d.Target.Size != 0 || d.Target.Length != 0) {
+				t.Errorf("size %d, length %d", d.Target.Size, d.Target.Length)
 			}
 		})
 	}

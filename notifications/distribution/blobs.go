@@ -94,7 +94,7 @@ func (b *blobs) pulled(ctx context.Context, dgst digest.Digest) {
 		var err error
 		// The client may have gone while it was served.
 		if desc, err = b.BlobStore.Stat(context.WithoutCancel(ctx), dgst); err != nil {
-			desc = v1.Descriptor{Digest: dgst}
+			desc = v1.Descriptor{Digest: dgst, Size: -1}
 		}
 	}
 	b.repo.done(b.repo.listener(ctx).BlobPulled(ctx, b.repo.Named(), desc))

@@ -255,6 +255,30 @@ func TestTaggedPushComesAfterItsTag(t *testing.T) {
 	}
 }
 
+// TestSubjectOfAPush pushes a manifest that belongs to another, which distribution stores and
+// does not look at.
+func TestSubjectOfAPush(t *testing.T) {
+	var rec notificationstest.Recorder
+	r := startRegistry(t, &rec, setup{})
+	subject := digest.FromString("signed")
+	manifest := fmt.Sprintf(`{"subject":{"mediaType":%q,"digest":%q,"size":1},%s`,
+		v1.MediaTypeImageManifest, subject, manifestOf(r.push(t, "raw/app", "{}"), "{}")[1:])
+	for _, ref := range []string{"v1", digest.FromString(manifest).String()} {
+		r.do(t, http.StatusCreated, "PUT", "/v2/raw/app/manifests/"+ref, manifest, "Content-Type", v1.MediaTypeImageManifest)
+	}
+	r.do(t, http.StatusOK, "GET", "/v2/raw/app/manifests/v1", "", "Accept", v1.MediaTypeImageManifest)
+	_, events := r.settle(t, &rec)
+	var got []digest.Digest
+	for _, e := range events {
+		if d := must(e.Details())(t); e.Kind().Has(notifications.KindManifest) {
+			got = append(got, d.Remark.Subject)
+		}
+	}
+	if diff := cmp.Diff([]digest.Digest{subject, subject, ""}, got); diff != "" {
+		t.Errorf("subjects of two pushes and a pull, -want +got:\n%s", diff)
+	}
+}
+
 type sinkFunc func(ctx context.Context, batch []*notifications.Event) error
 
 func (f sinkFunc) Write(ctx context.Context, batch []*notifications.Event) error {

@@ -286,20 +286,40 @@ func TestWhatIsKnownOfAPulledBlob(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var rec notificationstest.Recorder
-			d, m := decorate(t, &rec, nil)
-			inner := askedRepository{must(d.plain.Repository(t.Context(), named(t, "team/app")))(t), &askedBlobs{mediaType: tc.mediaType}}
+			r, m := decorate(t, &rec, nil)
+			inner := askedRepository{must(r.plain.Repository(t.Context(), named(t, "team/app")))(t), &askedBlobs{mediaType: tc.mediaType}}
 			ctx, cancel := context.WithCancel(t.Context())
-			blobs := d.repository(inner).Blobs(ctx)
+			blobs := r.repository(inner).Blobs(ctx)
 			_ = must(blobs.Stat(ctx, asked))(t)
 			cancel()
 			_ = must(blobs.Get(ctx, tc.pulled))(t)
 			if err := m.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
-			target := must(rec.Events()[0].Details())(t).Target
+			d, err := rec.Events()[0].Details()
+			if err != nil || d.Remark != (notifications.Remark{}) {
+				t.Errorf("remark %+v, %v", d.Remark, err)
+			}
+			target := d.Target
 			if target.Digest != tc.pulled || target.Size != tc.size || target.MediaType != tc.mediaType {
 				t.Errorf("%+v", target.Descriptor)
 			}
 		})
+	}
+}
+
+// TestPullOfABlobThatIsGone reports it, of a size that nobody knows any more.
+func TestPullOfABlobThatIsGone(t *testing.T) {
+	var rec notificationstest.Recorder
+	r, m := decorate(t, &rec, nil)
+	inner := lazyRepository{must(r.plain.Repository(t.Context(), named(t, "team/app")))(t), &lazyBlobs{}}
+	dgst := digest.FromString("hello")
+	_ = must(r.repository(inner).Blobs(t.Context()).Get(t.Context(), dgst))(t)
+	if err := m.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d := must(rec.Events()[0].Details())(t)
+	if d.Target.Digest != dgst || d.Target.Size != 0 || d.Remark != (notifications.Remark{SizeUnknown: true}) {
+		t.Errorf("%+v, remark %+v", d.Target.Descriptor, d.Remark)
 	}
 }

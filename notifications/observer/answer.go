@@ -16,6 +16,7 @@ type answer struct {
 	etag      digest.Digest // ETag, "" if it is none
 	mediaType string        // Content-Type without parameters
 	size      int64         // of the whole content, -1 if it does not say
+	length    int64         // of the body, -1 if it does not say
 	encoded   bool          // Content-Encoding: the body is not the content
 }
 
@@ -25,6 +26,7 @@ func readAnswer(h http.Header, status int) answer {
 		digest:    headerDigest(h),
 		mediaType: mediaType(h.Get("Content-Type")),
 		size:      -1,
+		length:    number(h.Get("Content-Length")),
 		encoded:   isEncoded(h),
 	}
 	if etag := strings.Trim(strings.TrimPrefix(h.Get("Etag"), "W/"), `"`); names.IsDigest(etag) {
@@ -32,7 +34,7 @@ func readAnswer(h http.Header, status int) answer {
 	}
 	switch {
 	case status == http.StatusOK && !a.encoded:
-		a.size = number(h.Get("Content-Length"))
+		a.size = a.length
 	case status == http.StatusPartialContent, status == http.StatusRequestedRangeNotSatisfiable:
 		if unit, rest, ok := strings.Cut(h.Get("Content-Range"), " "); ok && strings.EqualFold(unit, "bytes") {
 			_, total, _ := strings.Cut(rest, "/")
@@ -48,9 +50,13 @@ func isEncoded(h http.Header) bool {
 	return coding != "" && !strings.EqualFold(coding, "identity")
 }
 
-// headerDigest is Docker-Content-Digest: the registry's word, if it is one word.
-func headerDigest(h http.Header) digest.Digest {
-	values := h["Docker-Content-Digest"]
+// headerDigest is Docker-Content-Digest.
+func headerDigest(h http.Header) digest.Digest { return theDigest(h, "Docker-Content-Digest") }
+
+// theDigest is what a header called name, in its canonical form, says: the registry's word,
+// if it is one word.
+func theDigest(h http.Header, name string) digest.Digest {
+	values := h[name]
 	if len(values) != 1 || !names.IsDigest(values[0]) {
 		return ""
 	}

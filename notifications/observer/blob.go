@@ -38,14 +38,15 @@ func (x *exchange) blobPulled() {
 	} else {
 		x.describe(&blob)
 	}
-	x.told(x.tell().BlobPulled(x.ctx(), named(x.route.Repository), blob))
+	x.told(x.tellOf(x.pullRemark()).BlobPulled(x.ctx(), named(x.route.Repository), blob))
 }
 
-// describe sets the size of a blob as it is remembered of its repository, else to 0, which
-// says in an event that it is not known.
+// describe sets the size of a blob as it is remembered of its repository, else to -1.
 func (x *exchange) describe(blob *v1.Descriptor) {
-	known, _, _ := x.observer.descriptors.stat(x.ctx(), x.route.Repository, blob.Digest)
-	blob.Size = known.Size
+	blob.Size = -1
+	if known, _, ok := x.observer.descriptors.stat(x.ctx(), x.route.Repository, blob.Digest); ok {
+		blob.Size = known.Size
+	}
 }
 
 // blobDeleted reports a delete.

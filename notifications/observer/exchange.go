@@ -214,17 +214,17 @@ func (f fromFile) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// bridge returns the bridge for the events of this request.
-func (x *exchange) bridge() *notifications.Bridge {
-	return x.observer.bridge.WithURLs((*address)(x))
-}
-
 // tell returns a listener that makes the events of this request.
-func (x *exchange) tell() notifications.Listener { return x.tellBy(x.bridge()) }
+func (x *exchange) tell() notifications.Listener { return x.tellOf(notifications.Remark{}) }
 
-func (x *exchange) tellBy(b *notifications.Bridge) notifications.Listener {
+// tellOf returns a listener that makes events of this request of which there is more to say.
+func (x *exchange) tellOf(r notifications.Remark) notifications.Listener {
 	if x.id == "" {
 		x.id = uuid.NewString()
+	}
+	b := x.observer.bridge.WithURLs((*address)(x))
+	if r != (notifications.Remark{}) {
+		b = b.WithRemark(r)
 	}
 	return b.For(notifications.ActorRecord{Name: x.actor()},
 		notifications.RequestOf(x.id, x.request, x.observer.opts.TrustedProxies...))

@@ -31,11 +31,13 @@ const (
 type manifest struct {
 	descriptor v1.Descriptor // Size is -1 as long as it is not known
 	references []v1.Descriptor
-	verified   bool // the bytes had the digest
-	skipped    bool // nobody has looked what the bytes say
+	subject    digest.Digest // to which it says that it belongs, "" for none
+	verified   bool          // the bytes had the digest
+	skipped    bool          // nobody has looked what the bytes say
 }
 
-// Descriptor implements notifications.DescribedManifest.
+// Descriptor implements notifications.DescribedManifest. Its size is negative if it is not
+// known.
 func (m *manifest) Descriptor() v1.Descriptor { return m.descriptor }
 
 // References implements notifications.Manifest.
@@ -76,17 +78,18 @@ func (x *exchange) parse(m *manifest, payload []byte) bool {
 	if m.descriptor.MediaType == "" {
 		m.descriptor.MediaType = mediaType(fields.MediaType)
 	}
+	m.subject = digest.Digest(fields.Subject)
 	if !tooMany {
 		m.references = fields.references(m.descriptor.MediaType)
 	}
 	return !tooMany
 }
 
-// complete adds what is remembered of the manifest, and settles what is not known.
+// complete adds what is remembered of the manifest.
 func (x *exchange) complete(m *manifest) {
 	repo, desc := x.route.Repository, &m.descriptor
 	if known, ok := x.observer.manifests.get(repo, desc.Digest); ok {
-		m.references = known.references
+		m.references, m.subject = known.references, known.subject
 		desc.MediaType = cmp.Or(desc.MediaType, known.descriptor.MediaType)
 		if desc.Size < 0 {
 			desc.Size = known.descriptor.Size
@@ -100,7 +103,6 @@ func (x *exchange) complete(m *manifest) {
 			}
 		}
 	}
-	desc.Size = max(desc.Size, 0)
 }
 
 // learn remembers what a manifest is, and what it says of others.
@@ -160,7 +162,7 @@ func (x *exchange) manifestPulled() {
 	if x.status == http.StatusOK && x.answer.digest == "" { // else the tag was seen with the header
 		x.tagSeen(dgst)
 	}
-	x.told(x.tell().ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
+	x.told(x.tellOf(x.pullRemark()).ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
 }
 
 // tagSeen remembers that the tag that was asked for points at dgst. A Docker image that was
@@ -195,6 +197,28 @@ func (x *exchange) size() {
 
 // whole tells whether all of the content was written.
 func (x *exchange) whole() bool { return !x.cut && x.written == x.answer.size }
+
+// pullRemark is what there is to say of a pull by its answer.
+func (x *exchange) pullRemark() notifications.Remark {
+	r := notifications.Remark{Redirected: isRedirect(x.status)}
+	if x.aborted() {
+		r.Aborted, r.Sent = true, x.written
+	}
+	return r
+}
+
+// aborted tells whether content was to be sent, and ended before its end.
+func (x *exchange) aborted() bool {
+	switch {
+	case x.request.Method != http.MethodGet:
+		return false
+	case x.status != http.StatusOK && x.status != http.StatusPartialContent:
+		return false
+	case x.answer.length >= 0:
+		return x.written < x.answer.length
+	}
+	return x.cut
+}
 
 func isRedirect(status int) bool {
 	switch status {
@@ -239,7 +263,7 @@ func (x *exchange) manifestPushed() {
 	}
 	ctx, cancel := x.hold()
 	defer cancel()
-	listener := x.tell()
+	listener := x.tellOf(notifications.Remark{Subject: cmp.Or(theDigest(x.w.Header(), "Oci-Subject"), m.subject)})
 	for _, tag := range tags {
 		x.told(listener.ManifestPushed(ctx, named(x.route.Repository), m, tag))
 	}
@@ -293,7 +317,7 @@ func (x *exchange) inferTagDeletes(ctx context.Context, repo named, tags []strin
 	if len(tags) == 0 {
 		return
 	}
-	listener := x.tellBy(x.bridge().WithOrigin(notifications.OriginInferred))
+	listener := x.tellOf(notifications.Remark{Origin: notifications.OriginInferred})
 	for _, tag := range tags {
 		x.told(listener.TagDeleted(ctx, repo, tag))
 	}

@@ -17,6 +17,9 @@ func TestManifestPushes(t *testing.T) {
 	tag, dgst := "/v2/a/b/manifests/v1", "/v2/a/b/manifests/"+manifest.String()
 	large := fmt.Sprintf(`{"annotations":{"x":%q},%s`, strings.Repeat("x", observer.MaxManifest), image[1:])
 	fits := image + strings.Repeat(" ", observer.MaxManifest-len(image))
+	signature := fmt.Sprintf(`{"subject":{"mediaType":%q,"digest":%q,"size":1},%s`, ociManifest, other, image[1:])
+	signed := fmt.Sprintf("@%s manifest.v1+json %d refs=config,blob", digest.FromString(signature), len(signature))
+	odd := `{"subject":"` + other.String() + `",` + image[1:]
 	runRows(t, []row{
 		{"by tag", observer.Options{}, []exchange{{"PUT", tag, image, typed, 201, word, ""}}, []string{"push PUT a/b:v1" + what}},
 		{"by digest", observer.Options{}, []exchange{{"PUT", dgst, image, typed, 201, word, ""}}, []string{"push PUT a/b" + what}},
@@ -29,7 +32,7 @@ func TestManifestPushes(t *testing.T) {
 			{"PUT", tag, "gzip", header(typed, []string{"Content-Encoding", "gzip"}), 201, word, ""},
 			{"PUT", dgst, "gzip", header(typed, []string{"Content-Encoding", "gzip"}), 201, nil, ""},
 			{"PUT", tag, image, header(typed, []string{"Content-Encoding", "identity"}), 201, nil, ""},
-		}, []string{"push PUT a/b:v1@image manifest.v1+json 0", "push PUT a/b@image manifest.v1+json 0", "push PUT a/b:v1" + what}},
+		}, []string{"push PUT a/b:v1@image manifest.v1+json ?", "push PUT a/b@image manifest.v1+json ?", "push PUT a/b:v1" + what}},
 		{"an index", observer.Options{}, []exchange{{"PUT", tag, list, []string{"Content-Type", ociIndex}, 201, nil, ""}},
 			[]string{fmt.Sprintf("push PUT a/b:v1@list index.v1+json %d refs=image", len(list))}},
 		{"of no media type", observer.Options{}, []exchange{{"PUT", tag, image, nil, 201, nil, ""}}, []string{"push PUT a/b:v1" + what}},
@@ -45,10 +48,22 @@ func TestManifestPushes(t *testing.T) {
 		{"by digest with tags that the registry ignores", observer.Options{}, []exchange{
 			{"PUT", dgst + "?tag=v1&tag=v2", image, typed, 201, word, ""},
 		}, []string{"push PUT a/b" + what}},
-		{"with a subject", observer.Options{}, []exchange{{"PUT", tag, image, typed, 201, header(word, []string{"OCI-Subject", other.String()}), ""}}, []string{"push PUT a/b:v1" + what}},
+		{"with a subject", observer.Options{}, []exchange{{"PUT", tag, image, typed, 201, header(word, []string{"OCI-Subject", other.String()}), ""}}, []string{"push PUT a/b:v1" + what + " subject=other"}},
+		{"with a subject that is in the manifest alone", observer.Options{}, []exchange{
+			{"PUT", tag, signature, typed, 201, nil, ""}, {"PUT", tag, signature, typed, 201, nil, ""}, {"GET", tag, "", nil, 200, typed, signature},
+		}, []string{"push PUT a/b:v1" + signed + " subject=other", "push PUT a/b:v1" + signed + " subject=other", "pull GET a/b:v1" + signed}},
+		{"with a subject of which the registry has another", observer.Options{}, []exchange{
+			{"PUT", tag, signature, typed, 201, []string{"OCI-Subject", manifest.String()}, ""},
+		}, []string{"push PUT a/b:v1" + signed + " subject=image"}},
+		{"with a subject that is none", observer.Options{}, []exchange{
+			{"PUT", tag, odd, typed, 201, []string{"OCI-Subject", "sha256:short"}, ""},
+		}, []string{fmt.Sprintf("push PUT a/b:v1@%s manifest.v1+json %d refs=config,blob", digest.FromString(odd), len(odd))}},
+		{"with a subject in bytes that are not the content", observer.Options{}, []exchange{
+			{"PUT", tag, signature, typed, 201, []string{"Docker-Content-Digest", other.String()}, ""},
+		}, []string{"push PUT a/b:v1@other manifest.v1+json ?"}},
 		{"signed, of a digest that its bytes do not have", observer.Options{}, []exchange{
 			{"PUT", tag, image, []string{"Content-Type", dockerV1}, 201, []string{"Docker-Content-Digest", other.String()}, ""},
-		}, []string{"push PUT a/b:v1@other " + dockerV1 + " 0"}},
+		}, []string{"push PUT a/b:v1@other " + dockerV1 + " ?"}},
 		{"the largest that is read", observer.Options{}, []exchange{{"PUT", tag, fits, typed, 201, nil, ""}},
 			[]string{fmt.Sprintf("push PUT a/b:v1@%s manifest.v1+json %d refs=config,blob", digest.FromString(fits), len(fits))}},
 		{"one too large to be read", observer.Options{}, []exchange{{"PUT", tag, large, typed, 201, nil, ""}},
@@ -58,7 +73,7 @@ func TestManifestPushes(t *testing.T) {
 		// what is known of that.
 		{"another digest than that of the bytes", observer.Options{}, []exchange{
 			{"PUT", tag, image, typed, 201, []string{"Docker-Content-Digest", other.String()}, ""},
-		}, []string{"push PUT a/b:v1@other manifest.v1+json 0"}},
+		}, []string{"push PUT a/b:v1@other manifest.v1+json ?"}},
 		{"another digest, which is known", observer.Options{}, []exchange{
 			{"PUT", tag, list, []string{"Content-Type", ociIndex}, 201, nil, ""},
 			{"PUT", tag, image, typed, 201, []string{"Docker-Content-Digest", index.String()}, ""},
@@ -68,7 +83,7 @@ func TestManifestPushes(t *testing.T) {
 		}},
 		{"another digest than that in the path", observer.Options{}, []exchange{
 			{"PUT", "/v2/a/b/manifests/" + other.String(), image, typed, 201, nil, ""},
-		}, []string{"push PUT a/b@other manifest.v1+json 0"}},
+		}, []string{"push PUT a/b@other manifest.v1+json ?"}},
 		{"a digest that is none", observer.Options{}, []exchange{
 			{"PUT", tag, image, typed, 201, []string{"Docker-Content-Digest", "sha256:short"}, ""},
 		}, []string{"push PUT a/b:v1" + what}},
@@ -83,7 +98,7 @@ func TestBlobPushes(t *testing.T) {
 	octet := []string{"Content-Type", octets}
 	half, rest := blobContent[:11], blobContent[11:]
 	opened := exchange{"POST", start, "", nil, 202, location(session), ""}
-	pushed, unknown := []string{"push PUT a/b@blob 22"}, []string{"push PUT a/b@blob 0"}
+	pushed, unknown := []string{"push PUT a/b@blob 22"}, []string{"push PUT a/b@blob ?"}
 	runRows(t, []row{
 		{"at once at the end", observer.Options{}, []exchange{opened, {"PUT", session + query, blobContent, octet, 201, word, ""}}, pushed},
 		{"with the digest escaped, answered by none", observer.Options{}, []exchange{opened, {"PUT", session + "?_state=x&digest=" + strings.Replace(blob.String(), ":", "%3A", 1), blobContent, octet, 204, nil, ""}}, pushed},
@@ -153,7 +168,7 @@ func TestBlobPushes(t *testing.T) {
 		{"cancelled", observer.Options{}, []exchange{opened, {"DELETE", session, "", nil, 204, nil, ""}}, nil},
 		{"in SHA-512, which the registry canonicalizes", observer.Options{}, []exchange{opened, {"PUT", session + "?digest=" + blob512.String(), blobContent, octet, 201, word, ""}}, pushed},
 		{"empty", observer.Options{}, []exchange{opened, {"PUT", session + "?digest=" + empty.String(), "", nil, 201, nil, ""}}, []string{"push PUT a/b@empty 0"}},
-		{"with another digest than was asked for", observer.Options{}, []exchange{opened, {"PUT", session + query, blobContent, octet, 201, []string{"Docker-Content-Digest", other.String()}, ""}}, []string{"push PUT a/b@other 0"}},
+		{"with another digest than was asked for", observer.Options{}, []exchange{opened, {"PUT", session + query, blobContent, octet, 201, []string{"Docker-Content-Digest", other.String()}, ""}}, []string{"push PUT a/b@other ?"}},
 
 		{"in one POST", observer.Options{}, []exchange{{"POST", start + query, blobContent, octet, 201, location("/v2/a/b/blobs/" + blob.String()), ""}}, []string{"push POST a/b@blob 22"}},
 		{"in one POST that is taken for a start", observer.Options{}, []exchange{
@@ -189,27 +204,27 @@ func TestMounts(t *testing.T) {
 		{"of a size that only a manifest said there", observer.Options{}, []exchange{
 			{"PUT", "/v2/c/manifests/v1", lie, []string{"Content-Type", ociManifest}, 201, nil, ""}, {"POST", mount + "&from=c", "", nil, 201, word, ""},
 			{"GET", "/v2/a/b/blobs/" + blob.String(), "", nil, 307, []string{"Location", "/x"}, ""},
-		}, []string{lied("c"), "mount POST a/b@blob 0 from=c", "pull GET a/b@blob 0"}},
+		}, []string{lied("c"), "mount POST a/b@blob ? from=c", "pull GET a/b@blob ? redirected"}},
 		{"of a size that a manifest said and that was seen since", observer.Options{}, []exchange{
 			{"PUT", "/v2/c/manifests/v1", lie, []string{"Content-Type", ociManifest}, 201, nil, ""}, seen,
 			{"PUT", "/v2/c/manifests/v1", lie + " ", []string{"Content-Type", ociManifest}, 201, nil, ""}, {"POST", mount + "&from=c", "", nil, 201, word, ""},
 		}, []string{lied("c"), "pull HEAD c@blob 22", strings.Replace(strings.Replace(lied("c"), digest.FromString(lie).String(), digest.FromString(lie+" ").String(), 1), fmt.Sprint(len(lie)), fmt.Sprint(len(lie)+1), 1), "mount POST a/b@blob 22 from=c"}},
-		{"of unknown size", observer.Options{}, []exchange{{"POST", mount + "&from=c", "", nil, 201, word, ""}}, []string{"mount POST a/b@blob 0 from=c"}},
-		{"of unknown size here, as it is not told from where", observer.Options{}, []exchange{seen, {"POST", mount, "", nil, 201, nil, ""}}, []string{"pull HEAD c@blob 22", "mount POST a/b@blob 0"}},
+		{"of unknown size", observer.Options{}, []exchange{{"POST", mount + "&from=c", "", nil, 201, word, ""}}, []string{"mount POST a/b@blob ? from=c"}},
+		{"of unknown size here, as it is not told from where", observer.Options{}, []exchange{seen, {"POST", mount, "", nil, 201, nil, ""}}, []string{"pull HEAD c@blob 22", "mount POST a/b@blob ?"}},
 		{"once more, of the size it had", observer.Options{}, []exchange{seen, {"POST", mount + "&from=c", "", nil, 201, nil, ""}, {"POST", mount, "", nil, 201, nil, ""}},
 			[]string{"pull HEAD c@blob 22", "mount POST a/b@blob 22 from=c", "mount POST a/b@blob 22"}},
-		{"from what is no name", observer.Options{}, []exchange{{"POST", mount + "&from=C", "", nil, 201, nil, ""}}, []string{"mount POST a/b@blob 0"}},
+		{"from what is no name", observer.Options{}, []exchange{{"POST", mount + "&from=C", "", nil, 201, nil, ""}}, []string{"mount POST a/b@blob ?"}},
 		{"refused, with an upload instead", observer.Options{}, []exchange{
 			{"POST", mount + "&from=c", "", nil, 202, []string{"Location", start + "1"}, ""}, {"PUT", start + "1?digest=" + blob.String(), blobContent, nil, 201, nil, ""},
 		}, []string{"push PUT a/b@blob 22"}},
 		{"refused", observer.Options{}, []exchange{{"POST", mount + "&from=c", "", nil, 401, nil, ""}, {"POST", mount + "&from=c", "", nil, 404, nil, ""}, {"POST", start + "?from=c", "", nil, 405, nil, ""}}, nil},
-		{"in a form", observer.Options{}, []exchange{{"POST", start, inForm, form, 201, header(word, at), ""}}, []string{"mount POST a/b@blob 0"}},
-		{"in a form, answered with a location", observer.Options{}, []exchange{{"POST", start, inForm, form, 201, at, ""}}, []string{"mount POST a/b@blob 0"}},
+		{"in a form", observer.Options{}, []exchange{{"POST", start, inForm, form, 201, header(word, at), ""}}, []string{"mount POST a/b@blob ?"}},
+		{"in a form, answered with a location", observer.Options{}, []exchange{{"POST", start, inForm, form, 201, at, ""}}, []string{"mount POST a/b@blob ?"}},
 		{"in a form, answered with another location", observer.Options{}, []exchange{{"POST", start, inForm, form, 201, []string{"Location", "/v2/c/blobs/" + blob.String()}, ""}}, nil},
-		{"answered with another digest", observer.Options{}, []exchange{{"POST", mount + "&from=c", "", nil, 201, []string{"Docker-Content-Digest", other.String()}, ""}}, []string{"mount POST a/b@other 0 from=c"}},
+		{"answered with another digest", observer.Options{}, []exchange{{"POST", mount + "&from=c", "", nil, 201, []string{"Docker-Content-Digest", other.String()}, ""}}, []string{"mount POST a/b@other ? from=c"}},
 		{"with a digest too", observer.Options{}, []exchange{
 			{"POST", mount + "&digest=" + blob.String(), "", nil, 201, nil, ""}, {"POST", mount + "&digest=" + blob.String(), blobContent, nil, 201, nil, ""},
-		}, []string{"mount POST a/b@blob 0", "push POST a/b@blob 22"}},
+		}, []string{"mount POST a/b@blob ?", "push POST a/b@blob 22"}},
 	})
 }
 
@@ -234,7 +249,7 @@ func TestUploadsUnderAPublicPath(t *testing.T) {
 			}, []string{"push PUT a/b@blob 22"}},
 			{name + ", mounted by a form", opts, []exchange{
 				{"POST", prefix + start, "mount=" + blob.String(), form, 201, at("/v2/a/b/blobs/" + blob.String()), ""},
-			}, []string{"mount POST a/b@blob 0"}},
+			}, []string{"mount POST a/b@blob ?"}},
 		})
 	}
 }

@@ -27,6 +27,23 @@ type fields struct {
 	Layers    list           `json:"layers"`
 	Blobs     list           `json:"blobs"` // of an artifact manifest
 	Manifests list           `json:"manifests"`
+	Subject   subjectDigest  `json:"subject"`
+}
+
+// A subjectDigest is that of a descriptor, "" of what is none.
+type subjectDigest digest.Digest
+
+// UnmarshalJSON implements [json.Unmarshaler]. A subject that cannot be read leaves the
+// rest of the manifest what it is: the error is nil.
+func (s *subjectDigest) UnmarshalJSON(value []byte) error {
+	var descriptor struct {
+		Digest string `json:"digest"`
+	}
+	*s = ""
+	if json.Unmarshal(value, &descriptor) == nil && names.IsDigest(descriptor.Digest) {
+		*s = subjectDigest(descriptor.Digest)
+	}
+	return nil
 }
 
 // readFields reads a manifest's JSON: the whole of its descriptors, or only what they

@@ -49,7 +49,7 @@ func (m *manifestMemory) has(repository string, dgst digest.Digest) bool {
 
 // add remembers a manifest, with its references if somebody wants them.
 func (m *manifestMemory) add(repository string, known *manifest, references bool) {
-	kept := &manifest{descriptor: known.descriptor}
+	kept := &manifest{descriptor: known.descriptor, subject: digest.Digest(strings.Clone(known.subject.String()))}
 	kept.descriptor.MediaType = strings.Clone(known.descriptor.MediaType)
 	kept.descriptor.Digest = digest.Digest(strings.Clone(known.descriptor.Digest.String()))
 	if references {
@@ -77,7 +77,7 @@ func (m *manifestMemory) remove(repository string, dgst digest.Digest) {
 
 // weigh tells about how many bytes a manifest takes here.
 func weigh(c content, m *manifest) int {
-	n := 512 + allocated(len(c.repository))
+	n := 512 + allocated(len(c.repository)) + allocated(len(m.subject))
 	for i := range m.references {
 		n += weighDescriptor(&m.references[i])
 	}

@@ -72,7 +72,10 @@ func brief(t testing.TB, e *notifications.Event) string {
 	if d.Target.MediaType != "" && d.Target.MediaType != octets {
 		s.WriteString(" " + strings.TrimPrefix(d.Target.MediaType, "application/vnd.oci.image."))
 	}
-	if e.Action != notifications.ActionDelete {
+	switch {
+	case d.Remark.SizeUnknown && d.Target.Size == 0:
+		s.WriteString(" ?")
+	case e.Action != notifications.ActionDelete, d.Remark.SizeUnknown:
 		fmt.Fprintf(&s, " %d", d.Target.Size)
 	}
 	for i, r := range d.Target.References {
@@ -89,6 +92,18 @@ func brief(t testing.TB, e *notifications.Event) string {
 	}
 	if d.Remark.Kind != "" {
 		s.WriteString(" kind=" + d.Remark.Kind)
+	}
+	if d.Remark.Subject != "" {
+		s.WriteString(" subject=" + name(d.Remark.Subject))
+	}
+	if d.Remark.Redirected {
+		s.WriteString(" redirected")
+	}
+	if d.Remark.Aborted {
+		fmt.Fprintf(&s, " aborted after %d", d.Remark.Sent)
+	}
+	if d.Remark.ActorVerified {
+		s.WriteString(" verified")
 	}
 	return s.String()
 }

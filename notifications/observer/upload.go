@@ -70,13 +70,16 @@ func (x *exchange) mounted(word, asked digest.Digest) {
 // in another. What the author of a manifest there says of it is not taken along.
 func (x *exchange) describeMounted(blob *v1.Descriptor, from reference.Named) {
 	remembered := x.observer.descriptors
-	known, seen, _ := remembered.stat(x.ctx(), x.route.Repository, blob.Digest)
+	known, seen, ok := remembered.stat(x.ctx(), x.route.Repository, blob.Digest)
 	if !seen && from != nil {
 		if there, seenThere, _ := remembered.stat(x.ctx(), from.Name(), blob.Digest); seenThere {
-			known, seen = there, true
+			known, seen, ok = there, true, true
 		}
 	}
-	blob.Size = known.Size
+	blob.Size = -1
+	if ok {
+		blob.Size = known.Size
+	}
 	if seen {
 		remembered.learn(x.ctx(), x.route.Repository, *blob)
 	}

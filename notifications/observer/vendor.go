@@ -131,7 +131,7 @@ func (x *exchange) taggedManifestDeleted() {
 		o.metrics.unclassified.Inc()
 		return
 	}
-	x.told(x.tellBy(x.bridge().WithOrigin(notifications.OriginInferred)).ManifestDeleted(ctx, repo, dgst))
+	x.told(x.tellOf(notifications.Remark{Origin: notifications.OriginInferred}).ManifestDeleted(ctx, repo, dgst))
 	x.inferTagDeletes(ctx, repo, o.tags.removeDigest(repo.Name(), dgst))
 	x.forget(dgst)
 }

@@ -69,7 +69,8 @@ func allowances() []allowance {
 			want := d.missing[0].without("fromRepository", "size", "length").String()
 			return d.missing[0].Action == "mount" &&
 				d.dropExtra(func(o observation) bool {
-					return o.Target.FromRepository == "" && o.without("size", "length").String() == want
+					return o.Target.FromRepository == "" && o.Remark.SizeUnknown == (o.Target.Size == 0) &&
+						o.without("size", "length").String() == want
 				}) &&
 				d.dropMissing(func(observation) bool { return true })
 		}},
@@ -93,7 +94,7 @@ func allowances() []allowance {
 			want := d.missing[0].without("size", "length").String()
 			return d.missing[0].Action == "push" &&
 				d.dropExtra(func(o observation) bool {
-					return o.Target.Size == 0 && o.without("size", "length").String() == want
+					return o.Target.Size == 0 && o.Remark.SizeUnknown && o.without("size", "length").String() == want
 				}) &&
 				d.dropMissing(func(observation) bool { return true })
 		}},

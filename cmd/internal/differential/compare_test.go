@@ -94,8 +94,15 @@ func misremark(report string, x *exchange, o observation) string {
 			origin = "inferred"
 		}
 	}
-	if !slices.Contains(kinds, o.Remark.Kind) || o.Remark.Origin != origin {
-		return fmt.Sprintf("remark %+v, want kind %q and origin %q", o.Remark, kinds, origin)
+	switch r := o.Remark; {
+	case !slices.Contains(kinds, r.Kind), r.Origin != origin:
+		return fmt.Sprintf("remark %+v, want kind %q and origin %q", r, kinds, origin)
+	case r.SizeUnknown && (o.Target.Size != 0 || o.Action == "delete" || report == "adapter"):
+		return fmt.Sprintf("remark %+v of a size that is known", r)
+	case (r.Aborted || r.Redirected) && (o.Action != "pull" || report == "adapter"), r.Sent != 0 && !r.Aborted:
+		return fmt.Sprintf("remark %+v of what was answered in full", r)
+	case r.Subject != "" && o.Action != "push", r.ActorVerified:
+		return fmt.Sprintf("remark %+v, of which nothing is known", r)
 	}
 	return ""
 }
