@@ -29,19 +29,37 @@ func (j *job) blob(ctx context.Context, desc v1.Descriptor) (blobOutcome, error)
 	if err != nil {
 		return "", err
 	}
-	var upload *registry.Upload
 	if from != "" {
-		if upload, err = target.client.MountBlob(ctx, j.repository, desc.Digest, from); err == nil && upload == nil {
+		upload, err := target.client.MountBlob(ctx, j.repository, desc.Digest, from)
+		switch {
+		case err != nil:
+			return "", target.failed(err)
+		case upload == nil:
 			return blobMounted, nil
 		}
-	} else {
-		upload, err = target.client.StartUpload(ctx, j.repository)
+		j.touch()
+		if err := j.stream(ctx, desc, upload); err == nil || !isUploadLost(err) {
+			return blobCopied, err
+		}
 	}
-	if err != nil {
-		return "", target.failed(err)
+	return blobCopied, j.upload(ctx, desc)
+}
+
+// maxUploads bounds how often an attempt begins the upload of a blob.
+const maxUploads = 3
+
+// upload uploads a blob, and begins anew if the target cannot go on with what broke off.
+func (j *job) upload(ctx context.Context, desc v1.Descriptor) error {
+	for n := 1; ; n++ {
+		upload, err := j.m.target.client.StartUpload(ctx, j.repository)
+		if err != nil {
+			return j.m.target.failed(err)
+		}
+		j.touch()
+		if err = j.stream(ctx, desc, upload); err == nil || n == maxUploads || ctx.Err() != nil || !isUploadLost(err) {
+			return err
+		}
 	}
-	j.touch()
-	return blobCopied, j.stream(ctx, desc, upload)
 }
 
 // mountable returns a repository of the target from which a blob may be mounted, "" if
@@ -71,9 +89,9 @@ func (j *job) stream(ctx context.Context, desc v1.Descriptor, upload *registry.U
 		return j.m.source.failed(err)
 	}
 	defer body.Close()
-	r := &flow{job: j, body: body, left: desc.Size}
+	r := &flow{job: j, body: body, size: desc.Size}
 	j.m.meter.inflight(desc.Size)
-	defer func() { j.m.meter.inflight(-r.left) }()
+	defer func() { j.m.meter.inflight(r.passed - desc.Size) }()
 	err = upload.Put(ctx, desc, r)
 	if r.err != nil {
 		return j.m.source.failed(r.err)
@@ -81,25 +99,26 @@ func (j *job) stream(ctx context.Context, desc v1.Descriptor, upload *registry.U
 	return j.m.target.failed(err)
 }
 
-// A flow is the body of a blob as it passes. It holds back the last bytes of one that is
-// not what its digest says, so that no target can take it for complete.
+// A flow is the body of a blob as it passes, from wherever the target wants it. It holds
+// back the last bytes of one that is not what its digest says, so that no target can take
+// it for complete.
 type flow struct {
-	job  *job
-	body io.Reader
-	left int64 // bytes that have not passed
-	err  error // why the source could not be read
+	job          *job
+	body         io.ReadSeeker
+	size, passed int64
+	err          error // why the source could not be read
 }
 
 func (f *flow) Read(p []byte) (int, error) {
 	n, err := f.body.Read(p)
-	if n > 0 && int64(n) == f.left {
+	if n > 0 && f.passed+int64(n) == f.size {
 		var none [1]byte
 		if _, end := f.body.Read(none[:]); end != io.EOF {
 			n, err = 0, end
 		}
 	}
 	if n > 0 {
-		f.left -= int64(n)
+		f.passed += int64(n)
 		f.job.moved.Add(int64(n))
 		f.job.m.meter.passed(int64(n))
 		f.job.touch()
@@ -108,4 +127,16 @@ func (f *flow) Read(p []byte) (int, error) {
 		f.err = err
 	}
 	return n, err
+}
+
+// Seek goes to where the target has to go on. What it has lost is still to pass.
+func (f *flow) Seek(offset int64, whence int) (int64, error) {
+	offset, err := f.body.Seek(offset, whence)
+	if err != nil {
+		return 0, err
+	}
+	f.job.moved.Add(offset - f.passed)
+	f.job.m.meter.inflight(f.passed - offset)
+	f.passed = offset
+	return offset, nil
 }

@@ -24,7 +24,8 @@
 // has them, then the manifest itself, byte for byte. What the target has is not sent again,
 // what it has in another repository of this mirror is mounted, if the source has it in the
 // event's repository, and the rest streams from one registry to the other in constant
-// memory, verified on the way. Layers that are not for distribution stay where they are.
+// memory, verified on the way. A blob that breaks off, on either side, goes on where it was
+// if the registries allow, and else begins anew, a few times. Layers that are not for distribution stay where they are.
 // Pushes by digest alone, signatures and other referrers among them, are copied if
 // Options.ByDigest says so.
 //

@@ -110,6 +110,20 @@ func classOf(answer *registry.Error) endpoints.Class {
 	return endpoints.ClassOf(answer.Status, answer.RetryAfter > 0)
 }
 
+// isUploadLost tells whether the target has lost an upload that it had begun: it may take
+// another one. What it got was verified, so a wrong digest is its own, too.
+func isUploadLost(err error) bool {
+	at, ok := errors.AsType[*sideError](err)
+	if !ok || at.side.name != "target" {
+		return false
+	}
+	if answer, ok := errors.AsType[*registry.Error](err); ok {
+		return hasCode(answer, "BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID") ||
+			answer.Status == http.StatusRequestedRangeNotSatisfiable
+	}
+	return unanswered(err)
+}
+
 // refusesMissing tells whether a registry missed something that a manifest refers to.
 func refusesMissing(err error) bool {
 	answer, ok := errors.AsType[*registry.Error](err)

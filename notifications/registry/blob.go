@@ -29,9 +29,9 @@ func (c *Client) DeleteBlob(ctx context.Context, repository string, dgst digest.
 }
 
 // PutBlob stores a blob: it opens an upload and sends desc.Size bytes of r in one request,
-// whose digest the registry verifies. If r can seek and read at an offset, what is left of
-// it may be sent again when an attempt fails; otherwise a failure is the caller's to
-// repeat, with a new reader. Whether the blob is there already is for [Client.StatBlob] to
+// whose digest the registry verifies. If r can seek, an upload that breaks off goes on where
+// the registry is, in more requests; otherwise a failure is the caller's to repeat, with a
+// new reader. Whether the blob is there already is for [Client.StatBlob] to
 // say.
 func (c *Client) PutBlob(ctx context.Context, repository string, desc v1.Descriptor, r io.Reader) error {
 	u, err := c.StartUpload(ctx, repository)

@@ -20,6 +20,9 @@ const maxReopens = 5
 // a manifest or from [Client.StatBlob]. Nothing is asked before the first Read, and ctx is
 // for all of them. A body that breaks off goes on where it did.
 //
+// If the registry has no ranges, what was read already is received again and skipped, but
+// only behind a Seek to where nothing was read yet there is [ErrUnsupported].
+//
 // When all bytes have been read in their order, the last Read returns [ErrMismatch] in
 // place of io.EOF if they are not those of the digest. What is read after a Seek, out of
 // order, is not verified. One goroutine uses the reader at a time.
@@ -41,7 +44,9 @@ type blobReader struct {
 	desc       v1.Descriptor
 
 	offset   int64         // of the next Read
-	body     io.ReadCloser // at offset; nil if it is to be opened
+	body     io.ReadCloser // nil if it is to be opened
+	skip     int64         // bytes of body that are before offset
+	whole    bool          // ranges are not asked for: what came was none
 	reopens  int           // since the last byte
 	verifier digest.Verifier
 	verified int64 // bytes that the verifier has, from the beginning
@@ -65,7 +70,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 				return 0, err
 			}
 		}
-		n, err := r.body.Read(p[:min(int64(len(p)), r.desc.Size-r.offset)])
+		n, err := r.next(p[:min(int64(len(p)), r.desc.Size-r.offset)])
 		if n > 0 {
 			r.take(p[:n])
 			return n, nil
@@ -83,7 +88,23 @@ func (r *blobReader) Read(p []byte) (int, error) {
 			}
 			return 0, fmt.Errorf("reading the blob %s at byte %d: %w", r.desc.Digest, r.offset, err)
 		}
+		if r.reopens > 1 { // the first time it may be the connection alone
+			if err := pause(r.ctx, exponential(r.reopens-1)); err != nil {
+				return 0, err
+			}
+		}
 	}
+}
+
+// next reads from the body, behind what is to be skipped.
+func (r *blobReader) next(p []byte) (int, error) {
+	if r.skip > 0 {
+		n, err := io.CopyN(io.Discard, r.body, r.skip)
+		if r.skip -= n; err != nil {
+			return 0, err
+		}
+	}
+	return r.body.Read(p)
 }
 
 // take notes bytes that were read.
@@ -106,15 +127,35 @@ func (r *blobReader) end() error {
 	return io.EOF
 }
 
-// open asks for the blob from offset on.
+// open asks for the blob from offset on. If what comes is another range, it asks again for
+// the whole blob: of a blob that was read so far, the beginning can be skipped.
 func (r *blobReader) open() error {
-	header := http.Header{"Accept-Encoding": {"identity"}}
-	status := http.StatusOK
-	if r.offset > 0 {
-		header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.offset, r.desc.Size-1))
-		status = http.StatusPartialContent
+	for {
+		header := http.Header{"Accept-Encoding": {"identity"}}
+		ranged := r.offset > 0 && !r.whole
+		if ranged {
+			header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.offset, r.desc.Size-1))
+		}
+		err := r.ask(header, ranged)
+		if err == nil || !ranged || r.offset > r.verified || !isNoRange(err) {
+			return err
+		}
+		r.whole = true
 	}
-	resp, err := r.c.call(r.ctx, r.repository, http.MethodGet, "blobs/"+r.desc.Digest.String(), header, http.StatusOK, status)
+}
+
+// isNoRange tells whether an answer to a request for a range is none that could be.
+func isNoRange(err error) bool {
+	answer, ok := errors.AsType[*Error](err)
+	return ok && answer.Status == http.StatusRequestedRangeNotSatisfiable || errors.Is(err, ErrMismatch)
+}
+
+func (r *blobReader) ask(header http.Header, ranged bool) error {
+	statuses := []int{http.StatusOK}
+	if ranged {
+		statuses = append(statuses, http.StatusPartialContent)
+	}
+	resp, err := r.c.call(r.ctx, r.repository, http.MethodGet, "blobs/"+r.desc.Digest.String(), header, statuses...)
 	if err != nil {
 		return err
 	}
@@ -122,7 +163,10 @@ func (r *blobReader) open() error {
 		resp.Body.Close()
 		return err
 	}
-	r.body = resp.Body
+	r.body, r.skip = resp.Body, 0
+	if resp.StatusCode == http.StatusOK {
+		r.skip = r.offset
+	}
 	return nil
 }
 
@@ -131,15 +175,17 @@ func (r *blobReader) check(resp *http.Response) error {
 	if err := checkDigest(resp, r.desc.Digest); err != nil && resp.Request.Response == nil { // of the registry, not of a store behind it
 		return err
 	}
-	if r.offset > 0 && resp.StatusCode == http.StatusOK {
-		return fmt.Errorf("%w: %s has no ranges of blobs", ErrUnsupported, r.c.base.Host)
-	}
 	first, size := int64(0), resp.ContentLength
-	if resp.StatusCode == http.StatusPartialContent {
+	switch {
+	case resp.StatusCode == http.StatusPartialContent:
 		var err error
 		if first, size, err = parseContentRange(resp.Header.Get("Content-Range")); err != nil {
 			return err
 		}
+	case r.offset > r.verified:
+		return fmt.Errorf("%w: %s has no ranges of blobs", ErrUnsupported, r.c.base.Host)
+	default:
+		first = r.offset // behind what is skipped
 	}
 	if first != r.offset || size >= 0 && size != r.desc.Size {
 		return fmt.Errorf("%w: the blob %s has %d bytes, the registry sends from byte %d of %d", ErrMismatch, r.desc.Digest, r.desc.Size, first, size)

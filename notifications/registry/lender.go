@@ -12,6 +12,24 @@ import (
 type lender struct {
 	mu   sync.Mutex
 	over bool
+	err  error // by which the reader ended, if not by its end
+}
+
+// A readError says that a caller's reader failed, which is not the registry's fault.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return "reading the blob: " + e.err.Error() }
+
+func (e *readError) Unwrap() error { return e.err }
+
+// blame returns err, or what the reader failed by if that is the reason for it.
+func (l *lender) blame(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && l.err != nil {
+		return &readError{l.err}
+	}
+	return err
 }
 
 // lend makes size bytes of r the body of a request. Those of a reader that can seek and
@@ -51,7 +69,11 @@ func (b *lent) Read(p []byte) (int, error) {
 	if b.l.over {
 		return 0, errTurnOver
 	}
-	return b.r.Read(p)
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		b.l.err = err
+	}
+	return n, err
 }
 
 func (b *lent) Close() error { return nil }

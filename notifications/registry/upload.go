@@ -84,16 +84,30 @@ func (u *Upload) Put(ctx context.Context, desc v1.Descriptor, r io.Reader) error
 	if err != nil {
 		return err
 	}
+	start, sought := int64(0), errors.ErrUnsupported
+	seeker, ok := r.(io.Seeker)
+	if ok {
+		start, sought = seeker.Seek(0, io.SeekCurrent)
+	}
+	err = u.putAll(req, desc, r)
+	if err != nil && sought == nil {
+		err = u.goOn(ctx, desc, &rest{r, seeker, start}, err)
+	}
+	if err != nil {
+		return u.abort(ctx, err)
+	}
+	return nil
+}
+
+// putAll sends the whole blob with the request that ends the upload.
+func (u *Upload) putAll(req *http.Request, desc v1.Descriptor, r io.Reader) error {
 	var body lender
 	defer body.end()
 	if desc.Size > 0 {
 		body.lend(req, r, desc.Size)
 	}
 	req.Header.Set("Content-Type", "application/octet-stream")
-	if err := u.finish(req, desc.Digest); err != nil {
-		return u.abort(ctx, err)
-	}
-	return nil
+	return body.blame(u.finish(req, desc.Digest))
 }
 
 // PutChunks sends the rest of the blob, of which r has desc.Size bytes less [Upload.Offset],
@@ -126,7 +140,7 @@ func (u *Upload) Append(ctx context.Context, chunk []byte) error {
 	end := u.offset + int64(len(chunk))
 	for stalls := 0; u.offset < end; {
 		before := u.offset
-		err := u.patch(ctx, chunk[int64(len(chunk))-(end-u.offset):])
+		err := u.patch(ctx, bytes.NewReader(chunk[int64(len(chunk))-(end-u.offset):]), end-u.offset)
 		if err != nil {
 			if ctx.Err() != nil || !u.resumable(err) {
 				return err
@@ -165,23 +179,23 @@ func (u *Upload) resumable(err error) bool {
 	return !errors.Is(err, ErrRefused)
 }
 
-// patch sends bytes behind those that are stored.
-func (u *Upload) patch(ctx context.Context, chunk []byte) error {
+// patch sends size bytes of r behind those that are stored.
+func (u *Upload) patch(ctx context.Context, r io.Reader, size int64) error {
 	req, err := u.request(ctx, http.MethodPatch, "")
 	if err != nil {
 		return err
 	}
 	var body lender
 	defer body.end()
-	body.lend(req, bytes.NewReader(chunk), int64(len(chunk)))
+	body.lend(req, r, size)
 	req.Header.Set("Content-Type", "application/octet-stream")
-	req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, u.offset+int64(len(chunk))-1))
+	req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, u.offset+size-1))
 	resp, err := u.c.do(req, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
 	if err != nil {
-		return err
+		return body.blame(err)
 	}
 	defer discard(resp)
-	return u.advance(resp, u.offset+int64(len(chunk)))
+	return u.advance(resp, u.offset+size)
 }
 
 // sync asks the registry how far it is.
