@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -238,6 +240,12 @@ func (b *backfilling) print(w io.Writer, counts backfill.Counts, after string) e
 	return err
 }
 
+// speaksPlain tells whether a registry that was asked by https answered in another way.
+func speaksPlain(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || errors.Is(err, http.ErrSchemeMismatch)
+}
+
 // adviseRegistry adds to what a registry answered what to do about it.
 func adviseRegistry(err error) error {
 	switch {
@@ -245,6 +253,8 @@ func adviseRegistry(err error) error {
 		return fmt.Errorf("%w; name each with --repository, without a wildcard", err)
 	case errors.Is(err, registry.ErrUnauthorized):
 		return fmt.Errorf("%w; docker login to it first, or name the file with its credentials by --auth-file", err)
+	case speaksPlain(err):
+		return fmt.Errorf("%w; if it speaks http, say so with http:// or --plain-http", err)
 	}
 	return err
 }

@@ -79,13 +79,20 @@ func advise(err error) error {
 	if e, ok := errors.AsType[*client.Error](err); ok && e.Status == http.StatusUnauthorized {
 		return fmt.Errorf("%w; name the file of one with --token-file, or put it into %s", err, envToken)
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+	// A registry that is not there is none of the dispatcher's business.
+	if unreachable, ok := errors.AsType[*client.UnreachableError](err); ok && refused(unreachable.Err) {
 		return fmt.Errorf("%w; start the dispatcher with regcast serve, or say with --admin or %s where it listens ([admin] listen)", err, envAdmin)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Errorf("%w; SSL_CERT_FILE names the certificates to trust", err)
 	}
 	return err
+}
+
+// refused tells whether there was not even a connection.
+func refused(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
 }
 
 // reconnectEvery is how often a command looks for a dispatcher that went away.

@@ -31,8 +31,8 @@ type Options struct {
 
 // A Client asks one dispatcher. It is safe for concurrent use.
 //
-// Errors: of all methods, those of the network; and what the dispatcher answered, as an
-// [*Error] that matches the errors of package admin.
+// Errors: of all methods, those of the network, as an [*UnreachableError]; and what the
+// dispatcher answered, as an [*Error] that matches the errors of package admin.
 type Client struct {
 	base  *url.URL
 	token string
@@ -116,7 +116,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // it repeats method and URL
 		}
-		return nil, fmt.Errorf("asking %s: %w", c.base.Redacted(), err)
+		return nil, &UnreachableError{c.base.Redacted(), err}
 	}
 	if res.StatusCode/100 == 2 {
 		return res, nil
@@ -159,6 +159,16 @@ func (c *Client) request(ctx context.Context, r request) (*http.Request, error) 
 	}
 	return req, nil
 }
+
+// An UnreachableError is that a dispatcher gave no answer.
+type UnreachableError struct {
+	URL string // of the dispatcher
+	Err error
+}
+
+func (e *UnreachableError) Error() string { return fmt.Sprintf("asking %s: %v", e.URL, e.Err) }
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // An Error is what a dispatcher answered instead of what it was asked for.
 type Error struct {
