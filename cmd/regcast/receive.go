@@ -39,8 +39,8 @@ endpoint at while trying out a configuration.
 It can misbehave on purpose: answer with a --status, to all requests or to those that
 --fail-first counts, or only after a --delay. Events in requests that it refuses are not
 printed. With --secret-file it verifies signatures, by Standard Webhooks or in the header
-X-Hub-Signature-256, and answers 401 to requests without a valid one. With --count it ends with 0 once that many different events were accepted;
-interrupted before, with 1.`,
+X-Hub-Signature-256, and answers 401 to requests without a valid one. With --count it
+ends with 0 once that many different events were accepted; interrupted before, with 1.`,
 		Example: `  regcast receive
   regcast receive --fail-first 3                     # 503 three times, then 200
   regcast receive --status 429 --delay 2s

@@ -42,7 +42,7 @@ after a restart. "regcast jobs" shows how far it is and ends it.
 				if err != nil {
 					return listedBy("regcast status", err)
 				}
-				return replayed(cmd, c, out, done, wait, asJSON, "event(s)", "delivered again")
+				return replayed(cmd, c, out, done, wait, asJSON, "event(s)", "delivered again, as far as the endpoint's filter lets them")
 			})
 		},
 	}
@@ -107,9 +107,13 @@ func replayed(cmd *cobra.Command, c *client.Client, out admin.Outcome, made, wai
 		out.Job = &job
 		return writeJSON(cmd.OutOrStdout(), out)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is done: %d event(s), %d delivered, %d given up on\n", visible(job.ID), job.Done, job.Delivered, job.Dead)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is done: %d event(s), %d delivered, %d given up on\n", visible(job.ID), replaying(out), job.Delivered, job.Dead)
 	return err
 }
+
+// replaying is how many events the job of out delivers again: a job of events looks at
+// others between them as well, and that of dead letters leaves some to other jobs.
+func replaying(out admin.Outcome) uint64 { return min(out.Job.Total, out.Count) }
 
 // printBegun prints what a replay has done at once, and what jobs do.
 func printBegun(w io.Writer, out admin.Outcome, what, again string) error {
@@ -117,7 +121,7 @@ func printBegun(w io.Writer, out admin.Outcome, what, again string) error {
 		fmt.Fprintf(w, "%d %s %s\n", out.Done, what, again)
 	}
 	job := out.Job
-	_, err := fmt.Fprintf(w, "%s replays %d %s to %s; regcast jobs shows how far it is\n", visible(job.ID), job.Total, what, visible(job.Endpoint))
+	_, err := fmt.Fprintf(w, "%s replays %d %s to %s; regcast jobs shows how far it is\n", visible(job.ID), replaying(out), what, visible(job.Endpoint))
 	if begun := out.Done + job.Total; begun < out.Count {
 		_, err = fmt.Fprintf(w, "other jobs replay the other %d\n", out.Count-begun)
 	}
