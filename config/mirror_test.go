@@ -86,6 +86,7 @@ func TestWhereAMirrorCopies(t *testing.T) {
 		"TLS without TLS": {`https://b.example/prefix"`, "http://b.example\"\ntarget_tls = { insecure_skip_verify = true }", "target_tls is for a registry with https"},
 		"a token server":  {`kind =`, "token_hosts = [\"https://auth\"]\nkind =", `token_hosts[0] "https://auth" is no host`},
 		"too many blobs":  {`kind =`, "blob_concurrency = 65\nkind =", `blob_concurrency must be from 1 to 64`},
+		"no such kind":    {`kind = "mirror"`, `kind = "miror"`, `kind "miror" is none of webhook, mirror; did you mean mirror?`},
 		"a long timeout":  {`kind =`, "timeout = \"25h\"\nkind =", `timeout must be from 1ms to 24h`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,17 +100,17 @@ func TestWhereAMirrorCopies(t *testing.T) {
 }
 
 func TestWarningsOfAMirror(t *testing.T) {
-	c := parse(t, strings.Replace(mirror(`
+	c := parse(t, strings.NewReplacer("https://b", "http://b", `a.example"`, `a.example/v2"`).Replace(mirror(`
 target_auth_file = "b.json"
 propagate_deletes = true
 filter = { actions = ["push"] }
-source_tls = { insecure_skip_verify = true }`), "https://b", "http://b", 1))
+source_tls = { insecure_skip_verify = true }`)))
 	var got []string
 	for _, w := range c.Warnings() {
 		got = append(got, w.Path)
 	}
 	slices.Sort(got)
-	want := []string{"endpoint[0].propagate_deletes", "endpoint[0].source_tls.insecure_skip_verify", "endpoint[0].target"}
+	want := []string{"endpoint[0].propagate_deletes", "endpoint[0].source", "endpoint[0].source_tls.insecure_skip_verify", "endpoint[0].target"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -97,6 +97,11 @@ func TestProxyWarnings(t *testing.T) {
 		proxy("a", "127.0.0.1:5000", `upstream_tls = { ca_file = "ca" }`):                        "",
 		proxy("a", "127.0.0.1:5000", `cache = { kind = "redis", redis = { url_file = "url" } }`): "",
 		proxy("a", "127.0.0.1:5000", `cache = { redis = { url_file = "url" } }`):                 "proxy[0].cache.redis: has no effect",
+		proxy("a", "127.0.0.1:5000", `cache = { ttl = "5s" }`):                                   `proxy[0].cache: has no effect while kind is "none"`,
+		proxy("a", "127.0.0.1:5000", `cache = { exclusive = true }`):                             `proxy[0].cache: has no effect while kind is "none"`,
+		proxy("a", "127.0.0.1:5000", `cache = { share = "anonymous" }`):                          `proxy[0].cache: has no effect while kind is "none"`,
+		proxy("a", "127.0.0.1:5000", `cache = { kind = "none", ttl = "60s" }`):                   "",
+		strings.Replace(proxy("a", "127.0.0.1:5000", ""), `internal"`, `internal/v2/"`, 1):       "proxy[0].upstream: ends in /v2",
 	} {
 		got := parse(t, text+endpoint).Warnings()
 		if want == "" && len(got) == 0 {
@@ -148,6 +153,32 @@ func TestProxyOfItself(t *testing.T) {
 		_, err := config.Parse([]byte(text), "")
 		if itself := err != nil; itself != c.itself {
 			t.Errorf("listen = %q, upstream = %q: %v", c.listen, c.upstream, err)
+		}
+	}
+}
+
+// A request must not come back to a proxy that it passed.
+func TestProxiesInACircle(t *testing.T) {
+	at := func(listen, upstream string) string {
+		return "[[proxy]]\nname = \"p" + listen + "\"\nlisten = \"127.0.0.1:" + listen + "\"\nupstream = \"http://localhost:" + upstream + "\"\n"
+	}
+	for text, want := range map[string]string{
+		at("1", "2") + at("2", "3") + at("3", "4"): "",
+		at("1", "2") + at("2", "1"): "proxy[0].upstream: leads back to this proxy, by proxy[1]\n" +
+			"proxy[1].upstream: leads back to this proxy, by proxy[0]",
+		at("1", "2") + at("2", "3") + at("3", "1"): "proxy[0].upstream: leads back to this proxy, by proxy[2]\n" +
+			"proxy[1].upstream: leads back to this proxy, by proxy[0]\n" +
+			"proxy[2].upstream: leads back to this proxy, by proxy[1]",
+		at("1", "2") + at("2", "3") + at("3", "2"): "proxy[1].upstream: leads back to this proxy, by proxy[2]\n" +
+			"proxy[2].upstream: leads back to this proxy, by proxy[1]",
+		at("1", "2") + at("2", "2"): "proxy[1].upstream: is where the proxy itself listens",
+	} {
+		got := ""
+		if _, err := config.Parse([]byte(text), ""); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s\ngot\n%s\nwant\n%s", text, got, want)
 		}
 	}
 }

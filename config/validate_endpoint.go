@@ -28,9 +28,10 @@ func (d *decoder) endpoints(list []Endpoint) {
 // have to be like, those know who use them.
 func (d *decoder) endpoint(at string, e *Endpoint) {
 	d.oneOf(join(at, "kind"), e.Kind, KindWebhook, KindMirror)
-	if e.Kind == KindMirror {
+	switch e.Kind {
+	case KindMirror:
 		d.mirror(at, e)
-	} else {
+	case KindWebhook:
 		d.webhook(at, e)
 	}
 	d.oneOf(join(at, "ordering"), e.Ordering, OrderRepository, OrderEndpoint, OrderNone)

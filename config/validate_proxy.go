@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,6 +16,29 @@ func (d *decoder) proxies(list []Proxy) {
 		d.name(at, list[i].Name, names, i)
 		d.proxy(at, &list[i])
 	}
+	d.loops(list)
+}
+
+// loops checks that no proxy gets its own requests back by way of others.
+func (d *decoder) loops(list []Proxy) {
+	next := make([]int, len(list)) // whose listen a proxy's upstream is, -1 for none
+	for i := range list {
+		next[i] = slices.IndexFunc(list, func(p Proxy) bool { return asks(&list[i], p.Listen) })
+	}
+	for i := range list {
+		via := next[i]
+		for steps := 0; via >= 0 && next[via] != i && steps < len(list); steps++ {
+			via = next[via]
+		}
+		d.require(join(index("proxy", i), "upstream"), via < 0 || via == i || next[via] != i,
+			"leads back to this proxy, by %s", index("proxy", max(via, 0)))
+	}
+}
+
+// asks says whether the upstream of p is for certain the server that listens on listen.
+func asks(p *Proxy, listen string) bool {
+	u, err := url.Parse(p.Upstream)
+	return err == nil && u.Host != "" && reaches(net.JoinHostPort(u.Hostname(), portOf(u)), listen)
 }
 
 // proxy checks the form of a proxy; what globs and certificates have to be like, those
@@ -61,9 +85,7 @@ func (d *decoder) upstream(at string, p *Proxy) {
 		return
 	}
 	d.baseURL(path, p.Upstream)
-	if u, err := url.Parse(p.Upstream); err == nil {
-		d.require(path, !reaches(net.JoinHostPort(u.Hostname(), portOf(u)), p.Listen), "is where the proxy itself listens")
-	}
+	d.require(path, !asks(p, p.Listen), "is where the proxy itself listens")
 }
 
 // baseURL checks a URL to which paths are added.

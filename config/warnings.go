@@ -61,6 +61,9 @@ func (e *Endpoint) mirrorWarnings(at string, wantsDeletes bool, warn func(path, 
 		if side.authFile != "" && inClear(side.url) {
 			warn(join(at, side.name), "sends the credential of "+side.name+"_auth_file without TLS")
 		}
+		if endsInAPI(side.url) {
+			warn(join(at, side.name), apiTwice)
+		}
 	}
 	if e.PropagateDeletes && !wantsDeletes {
 		warn(join(at, "propagate_deletes"), "has no effect: filter.actions leaves deletes out")
@@ -69,13 +72,25 @@ func (e *Endpoint) mirrorWarnings(at string, wantsDeletes bool, warn func(path, 
 
 func (p *Proxy) warnings(at string, warn func(path, message string)) {
 	// Where the world comes by https although nothing here speaks it, TLS ends in front.
-	if p.TLS.CertFile == "" && !strings.HasPrefix(p.PublicURL, "https:") && inClear("http://"+p.Listen) {
+	if p.Listen != "" && p.TLS.CertFile == "" && !strings.HasPrefix(p.PublicURL, "https:") && inClear("http://"+p.Listen) {
 		warn(join(at, "listen"), "passes the credentials of clients without TLS; use tls, or public_url if TLS ends in front")
+	}
+	if endsInAPI(p.Upstream) {
+		warn(join(at, "upstream"), apiTwice)
+	}
+	if c := &p.Cache; c.Kind == CacheNone && (c.TTL != cacheTTL || c.Exclusive || c.Share.Level != ShareIdentity) {
+		warn(join(at, "cache"), `has no effect while kind is "none"`)
 	}
 	if p.Cache.Kind != CacheRedis && p.Cache.Redis.URLFile != "" {
 		warn(join(join(at, "cache"), "redis"), `has no effect while kind is not "redis"`)
 	}
 }
+
+// apiTwice is what is wrong with a registry's URL that endsInAPI.
+const apiTwice = "ends in /v2, which is added anyway: leave it out"
+
+// endsInAPI says whether the URL of a registry has the beginning of the API's paths at its end.
+func endsInAPI(raw string) bool { return strings.HasSuffix(strings.TrimRight(raw, "/"), "/v2") }
 
 // inClear says whether requests to raw cross a network without TLS.
 func inClear(raw string) bool {

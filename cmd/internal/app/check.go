@@ -44,6 +44,9 @@ func Check(cfg *config.Config) config.Problems {
 	}
 	for i := range cfg.Endpoints {
 		c := &cfg.Endpoints[i]
+		if c.Kind != config.KindWebhook && c.Kind != config.KindMirror {
+			continue // the file's own rules have seen that
+		}
 		path := fmt.Sprintf("endpoint[%d]", i)
 		opts, err := endpointOptions(c)
 		if err == nil {
