@@ -10,7 +10,8 @@ import (
 )
 
 // CheckFiles says which of the files that c names are not there or cannot be read, and
-// warns of those with secrets that everybody can read. It opens files and reads nothing.
+// warns of those with secrets that everybody can read, or nobody has put one into. It opens
+// files and reads nothing.
 func (c *Config) CheckFiles() (problems, warnings Problems) {
 	inline := false // a secret in the file itself
 	walk("", reflect.ValueOf(c).Elem(), func(path string, k schemaKey, v reflect.Value) {
@@ -25,16 +26,20 @@ func (c *Config) CheckFiles() (problems, warnings Problems) {
 			return
 		}
 		for path, name := range fileNames(path, k, v) {
-			open, err := inspect(name.String())
-			if err != nil {
+			found, err := inspect(name.String())
+			switch {
+			case err != nil:
 				problems = append(problems, c.Problem(path, "%s", err))
-			} else if open && k.names == "secret" {
+			case k.names != "secret":
+			case found.empty:
+				warnings = append(warnings, c.Problem(path, "%s is empty; regcast waits for a secret in it", name.String()))
+			case found.open:
 				warnings = append(warnings, c.Problem(path, "everybody on this machine can read %s: chmod o-rwx", name.String()))
 			}
 		}
 	})
 	if inline && c.file != "" {
-		if open, err := inspect(c.file); err == nil && open {
+		if found, err := inspect(c.file); err == nil && found.open {
 			warnings = append(warnings, c.Problem("", "holds a secret and everybody on this machine can read it: chmod o-rwx, or use the _file keys"))
 		}
 	}
@@ -43,25 +48,31 @@ func (c *Config) CheckFiles() (problems, warnings Problems) {
 	return problems, warnings
 }
 
-// inspect says what keeps a file from being read, and whether it is open to everybody.
-func inspect(name string) (open bool, err error) {
+// A finding is what can be said of a file without reading it.
+type finding struct {
+	open  bool // to everybody
+	empty bool
+}
+
+// inspect says what keeps a file from being read, or what can be said of it.
+func inspect(name string) (finding, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, fmt.Errorf("there is no file %s", name)
+		return finding{}, fmt.Errorf("there is no file %s", name)
 	case err != nil:
-		return false, err
+		return finding{}, err
 	case info.IsDir():
-		return false, fmt.Errorf("%s is a folder, not a file", name)
+		return finding{}, fmt.Errorf("%s is a folder, not a file", name)
 	case !info.Mode().IsRegular():
-		return false, nil // opening a pipe would wait, or take what is in it
+		return finding{}, nil // opening a pipe would wait, or take what is in it
 	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrPermission) {
-		return false, fmt.Errorf("this user may not read %s", name)
+		return finding{}, fmt.Errorf("this user may not read %s", name)
 	}
 	if err != nil {
-		return false, err
+		return finding{}, err
 	}
-	return info.Mode().Perm()&0o007 != 0, f.Close()
+	return finding{info.Mode().Perm()&0o007 != 0, info.Size() == 0}, f.Close()
 }
