@@ -97,10 +97,10 @@ type UpstreamTLS struct {
 
 // ProxyTimeouts bound how long an upstream and clients may take.
 type ProxyTimeouts struct {
-	// Metadata is how long the upstream may take until its answer begins, for all but Commit.
+	// Metadata is how long the upstream may take until its answer to a read begins.
 	Metadata time.Duration `toml:"metadata"`
-	// Commit is the same for the last request of an upload, in which a registry may copy
-	// the blob to where it belongs.
+	// Commit is the same for a change, for which a registry may have to copy a blob or to
+	// look through all tags. One that takes longer makes no event.
 	Commit time.Duration `toml:"commit"`
 	// Idle is how long nothing may pass in either direction.
 	Idle time.Duration `toml:"idle"`

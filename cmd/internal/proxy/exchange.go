@@ -53,21 +53,12 @@ func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
 		start:          time.Now(),
 		request:        r,
 	}
-	if commits(r.Method, class) {
+	if mutates(r.Method) {
 		x.timeout = p.opts.Timeouts.Commit
 	}
 	p.metrics.inflight.Inc()
 	x.stopCut = context.AfterFunc(p.cut, x.cut)
 	return x
-}
-
-// commits tells whether a registry may have to copy what it was given before it answers.
-func commits(method string, class route.Class) bool {
-	switch class {
-	case route.UploadStart, route.Upload, route.Manifest, route.Unclassified:
-		return method == http.MethodPut || method == http.MethodPost || method == http.MethodPatch
-	}
-	return false
 }
 
 // context returns ctx with the exchange in it.

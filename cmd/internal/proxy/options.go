@@ -79,11 +79,12 @@ type UpstreamTLS struct{ CAFile, CertFile, KeyFile string }
 
 // Timeouts bound how long the registry may take. Zero fields are the defaults.
 type Timeouts struct {
-	// Metadata is from the end of a request until the answer begins, for all requests
-	// but those of Commit; 30 s.
+	// Metadata is from the end of a request until the answer begins, for what only reads;
+	// 30 s.
 	Metadata time.Duration
-	// Commit is the same for what brings a blob or a manifest, and for changes outside
-	// the distribution API: a registry may copy a layer before it answers; 15 min.
+	// Commit is the same for what changes something: a registry may copy a layer before it
+	// answers, or look through all tags of a repository for those that end with a manifest.
+	// What has taken longer may have happened and makes no event; 15 min.
 	Commit time.Duration
 	// Idle is without a byte, in each direction on both sides; 15 min.
 	Idle time.Duration
