@@ -65,7 +65,7 @@ func TestSessionsOfOneRepositoryDoNotPushOutOthers(t *testing.T) {
 	for i := range 2 * maxSessions {
 		s.open(fmt.Sprint(i), "b", "")
 	}
-	if n := s.byPath.Len(); n != maxOfOne+1 {
+	if n := s.byAddress.Len(); n != maxOfOne+1 {
 		t.Errorf("%d are followed", n)
 	}
 	if _, ok := s.find("next"); ok {
@@ -80,8 +80,8 @@ func TestSessionsOfOneRepositoryDoNotPushOutOthers(t *testing.T) {
 	for i := range 2 * maxSessions {
 		s.close(fmt.Sprint(i))
 	}
-	if s.byPath.Len() != 0 || len(s.repositories) != 0 {
-		t.Errorf("%d are followed, in %d repositories", s.byPath.Len(), len(s.repositories))
+	if s.byAddress.Len() != 0 || len(s.repositories) != 0 {
+		t.Errorf("%d are followed, in %d repositories", s.byAddress.Len(), len(s.repositories))
 	}
 }
 
@@ -98,7 +98,7 @@ func TestSessionsThatAreAbandoned(t *testing.T) {
 			t.Error("one is found after a day")
 		}
 		s.open("new", "b", "")
-		if n := s.byPath.Len(); n != 2 {
+		if n := s.byAddress.Len(); n != 2 {
 			t.Errorf("%d are followed, want the slow and the new one", n)
 		}
 		if _, ok := s.find("slow"); !ok {
@@ -112,10 +112,10 @@ func TestSessionsThatAreAbandoned(t *testing.T) {
 
 func TestSessionsOfAnyLength(t *testing.T) {
 	s, forgotten := countedSessions()
-	s.open(strings.Repeat("x", maxPath+1), "a", "")
+	s.open(strings.Repeat("x", maxAddress+1), "a", "")
 	s.open("y", "a", "")
-	s.advance("y", strings.Repeat("y", maxPath+1), "a", 1, true, "")
-	if n := s.byPath.Len(); n != 0 || len(s.repositories) != 0 || forgotten(t) != 2 {
+	s.advance("y", strings.Repeat("y", maxAddress+1), "a", 1, true, "")
+	if n := s.byAddress.Len(); n != 0 || len(s.repositories) != 0 || forgotten(t) != 2 {
 		t.Errorf("%d are followed, %v counted as forgotten", n, forgotten(t))
 	}
 }

@@ -51,7 +51,7 @@ func (x *exchange) unknownFinished() {
 		return
 	}
 	h := x.w.Header()
-	at := route.Parse(strings.TrimPrefix(x.located(h.Get("Location")), x.observer.opts.Prefix))
+	at := x.routeTo(x.located(h.Get("Location")))
 	word := headerDigest(h)
 	asked, _ := paramDigest(x.request.URL.RawQuery, "digest")
 	if at.Class != route.Blob || contradicts(word, at.Digest) || contradicts(asked, at.Digest) {

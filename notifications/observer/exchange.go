@@ -24,7 +24,7 @@ type exchange struct {
 	w           http.ResponseWriter
 	request     *http.Request // a copy, as handlers change what they get, of all but header and body
 	route       route.Route
-	session     string // the path of the upload it belongs to, "" if that is unknown
+	session     string // the address of the upload it belongs to, "" if that is unknown
 	escaped     bool   // the path was spelled with escapes
 	operation   operation
 	deletion    Deletion // by a vendor's route

@@ -68,7 +68,7 @@ func (o *Observer) classify(r *http.Request) *exchange {
 }
 
 // route reads the path of r, decoded as Go's servers read it; one that could be decoded
-// once more is none. The session is not "" if the registry has named this path as that of
+// once more is none. The session is not "" if the registry has named this address as that of
 // an upload, whatever it looks like and however it is escaped now.
 func (o *Observer) route(r *http.Request) (at route.Route, session string) {
 	path, ok := strings.CutPrefix(r.URL.Path, o.opts.Prefix)
@@ -77,12 +77,11 @@ func (o *Observer) route(r *http.Request) (at route.Route, session string) {
 	}
 	switch at.Class {
 	case route.Upload, route.Unclassified:
-		if repository, ok := o.sessions.find(r.URL.Path); ok {
-			if at.Class == route.Unclassified {
-				at = route.Route{Class: route.Upload, Repository: repository}
-			}
-			session = r.URL.Path
+		address, repository, ok := o.sessions.of(r.URL)
+		if ok && at.Class == route.Unclassified {
+			at = route.Route{Class: route.Upload, Repository: repository}
 		}
+		session = address
 	}
 	return at, session
 }

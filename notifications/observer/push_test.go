@@ -104,7 +104,7 @@ func TestBlobPushes(t *testing.T) {
 		{"with the digest escaped, answered by none", observer.Options{}, []exchange{opened, {"PUT", session + "?_state=x&digest=" + strings.Replace(blob.String(), ":", "%3A", 1), blobContent, octet, 204, nil, ""}}, pushed},
 		{"at an absolute location", observer.Options{}, []exchange{
 			{"POST", start, "", nil, 202, location("https://registry.example/v2/a/b/blobs/uploads/2?_state=x"), ""},
-			{"PUT", "/v2/a/b/blobs/uploads/2" + query, blobContent, octet, 201, word, ""},
+			{"PUT", "/v2/a/b/blobs/uploads/2" + query + "&_state=x", blobContent, octet, 201, word, ""},
 		}, pushed},
 		{"at a location relative to the start", observer.Options{}, []exchange{
 			{"POST", start, "", nil, 202, location("3"), ""}, {"PUT", "/v2/a/b/blobs/uploads/3" + query, blobContent, octet, 201, word, ""},
@@ -181,6 +181,24 @@ func TestBlobPushes(t *testing.T) {
 		{"to a session in the query", observer.Options{}, []exchange{
 			{"POST", start, "", nil, 202, location("/v2/a/b/blobs/uploads/?id=1"), ""}, {"PUT", start + query + "&id=1", blobContent, octet, 201, word, ""},
 		}, unknown},
+		{"in parts, of which another proxy saw one", observer.Options{}, []exchange{
+			{"POST", start, "", nil, 202, location(session + "?_state=a"), ""},
+			{"PATCH", session + "?_state=a", half, octet, 202, location(session + "?_state=b"), ""},
+			{"PUT", session + "?_state=d&digest=" + blob.String(), "", octet, 201, word, ""},
+		}, unknown},
+		{"in parts, of which another proxy saw one between others", observer.Options{}, []exchange{
+			{"POST", start, "", nil, 202, location(session + "?_state=a"), ""},
+			{"PATCH", session + "?_state=b", rest[1:], octet, 202, header(location(session+"?_state=c"), []string{"Range", "0-20"}), ""},
+			{"PUT", session + "?digest=" + blob.String() + "&_state=c", rest[10:], octet, 201, word, ""},
+		}, pushed},
+		{"at locations that only their queries tell apart", observer.Options{}, []exchange{
+			{"POST", start, "", nil, 202, location("/uploads?id=1&x=%2B"), ""},
+			{"POST", "/v2/c/blobs/uploads/", "", nil, 202, location("/uploads?id=2&x"), ""},
+			{"PATCH", "/uploads?x=%2b&id=1", half, octet, 202, nil, ""},
+			{"PUT", "/uploads?digest=" + blob.String() + "&id=2&x=", blobContent, octet, 201, word, ""},
+			{"PUT", "/uploads?x=%2B&id=1&digest=" + blob.String(), rest, octet, 201, word, ""},
+			{"PUT", "/uploads?id=3&digest=" + blob.String(), blobContent, octet, 201, word, ""}, // of nobody knows where
+		}, []string{"push PUT c@blob 22", pushed[0]}},
 		{"with a prefix", observer.Options{Prefix: "/registry"}, []exchange{
 			{"POST", "/registry" + start, "", nil, 202, location("/registry" + session), ""}, {"PUT", "/registry" + session + query, blobContent, octet, 201, word, ""},
 		}, pushed},

@@ -3,6 +3,7 @@ package observer
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -18,8 +19,8 @@ func (x *exchange) uploadStarted() {
 	switch {
 	case x.status == http.StatusAccepted:
 		h := x.w.Header()
-		if path := x.sessionPath(h.Get("Location")); path != "" {
-			x.observer.sessions.open(path, x.route.Repository, h.Get("Range"))
+		if at := x.sessionAt(h.Get("Location")); at != "" {
+			x.observer.sessions.open(at, x.route.Repository, h.Get("Range"))
 		}
 	case x.succeeded():
 		x.uploadedAtOnce()
@@ -131,11 +132,11 @@ func (x *exchange) uploadAsked() {
 // is true.
 func (x *exchange) advance(n int64, whole bool) {
 	h := x.w.Header()
-	to := x.sessionPath(h.Get("Location"))
+	sessions, to := x.observer.sessions, x.sessionAt(h.Get("Location"))
 	if to == "" {
-		to = cmp.Or(x.session, x.request.URL.Path)
+		to = cmp.Or(x.session, sessions.address(x.request.URL.Path, x.request.URL.RawQuery))
 	}
-	x.observer.sessions.advance(x.session, to, x.route.Repository, n, whole, h.Get("Range"))
+	sessions.advance(x.session, to, x.route.Repository, n, whole, h.Get("Range"))
 }
 
 // uploadFinished reports the push of a blob. Its size is what was uploaded before and what
@@ -161,43 +162,52 @@ func (x *exchange) uploadCancelled() {
 	}
 }
 
-// sessionPath returns the path by which a client will go on with an upload, "" if there is
+// sessionAt returns the address at which a client will go on with an upload, "" if there is
 // none or it is that of something else.
-func (x *exchange) sessionPath(location string) string {
-	path := x.located(location)
-	if path == "" {
+func (x *exchange) sessionAt(location string) string {
+	u := x.located(location)
+	if u == nil {
 		return ""
 	}
-	switch route.Parse(strings.TrimPrefix(path, x.observer.opts.Prefix)).Class {
+	switch x.routeTo(u).Class {
 	case route.Upload, route.Unclassified:
-		return path
+		return x.observer.sessions.address(u.Path, u.RawQuery)
 	}
 	return ""
+}
+
+// routeTo returns what is at u, which may be nil.
+func (x *exchange) routeTo(u *url.URL) route.Route {
+	if u == nil {
+		return route.Route{}
+	}
+	return route.Parse(strings.TrimPrefix(u.Path, x.observer.opts.Prefix))
 }
 
 // blobAt returns the digest of the blob in this repository that a location names, "" if it
 // names none.
 func (x *exchange) blobAt(location string) digest.Digest {
-	at := route.Parse(strings.TrimPrefix(x.located(location), x.observer.opts.Prefix))
+	at := x.routeTo(x.located(location))
 	if at.Class != route.Blob || at.Repository != x.route.Repository {
 		return ""
 	}
 	return at.Digest
 }
 
-// located returns the path with which requests to a location come here, "" if it is none.
-func (x *exchange) located(location string) string {
+// located returns the path and the query with which requests to a location come here, nil
+// if it is none.
+func (x *exchange) located(location string) *url.URL {
 	if location == "" {
-		return ""
+		return nil
 	}
 	u, err := x.request.URL.Parse(location)
 	if err != nil {
-		return ""
+		return nil
 	}
 	if inner, ok := strings.CutPrefix(u.Path, x.observer.opts.PublicPath); ok && strings.HasPrefix(inner, "/") {
-		return inner
+		u.Path = inner
 	}
-	return u.Path
+	return u
 }
 
 func isForm(r *http.Request) bool {
