@@ -107,12 +107,13 @@ const (
 	Untrusted                // the endpoint's: hold until its certificate is right
 	Blocked                  // the endpoint's: hold until its address may be connected to
 	Gone                     // the endpoint's, for good: disable it
+	Early                    // the event's for now: put it aside for as long as a retry waits, and let later ones go on
 	Canceled                 // nobody's: the caller gave up
 )
 
 var classNames = [...]string{
 	"transient", "throttled", "rejected", "dropped", "aborted", "too_large", "auth", "misdirected", "untrusted",
-	"blocked", "gone", "canceled",
+	"blocked", "gone", "early", "canceled",
 }
 
 // String returns a short word for logs.

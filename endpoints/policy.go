@@ -112,6 +112,9 @@ func (p *policy) Judge(a *sinks.Attempt, err error) sinks.Verdict {
 			return sinks.Verdict{Action: sinks.Split, MaxBytes: max(a.Bytes/2, 1)}
 		}
 		return bury(a, sinks.DeadTooLarge, err, e)
+	case Early:
+		p.works(a, e, now)
+		return p.postpone(a, err, e, now)
 	case Throttled:
 		return p.throttle(a, err, e, now)
 	case Gone:
@@ -225,6 +228,22 @@ func (p *policy) wait(a *sinks.Attempt, err error, e *DeliveryError, now time.Ti
 		return bury(a, sinks.DeadExpired, err, e)
 	default:
 		return sinks.Verdict{Action: sinks.Park, After: max(p.schedule.parked(age), asked)}
+	}
+}
+
+// postpone puts aside an event that is tried again soon and is no reason for others to
+// wait, where events may change their order.
+func (p *policy) postpone(a *sinks.Attempt, err error, e *DeliveryError, now time.Time) sinks.Verdict {
+	after := max(p.schedule.batch.Delay(a.Number), e.RetryAfter())
+	switch {
+	case p.age(a, now) >= p.maxAge:
+		return bury(a, sinks.DeadExpired, err, e)
+	case a.Events > 1:
+		return sinks.Verdict{Action: sinks.Split}
+	case p.onBlock != BlockPark:
+		return sinks.Verdict{Action: sinks.Retry, After: after}
+	default:
+		return sinks.Verdict{Action: sinks.Park, After: after}
 	}
 }
 

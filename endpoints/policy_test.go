@@ -166,12 +166,47 @@ func TestVerdictsOfOtherErrors(t *testing.T) {
 		{notifications.ErrFull, sinks.Retry},
 		{errors.New("no idea"), sinks.Retry},
 		{notifications.Permanent(errors.New("never")), sinks.Retry}, // once more
+		{&DeliveryError{Class: Early, Err: errors.New("not yet")}, sinks.Park},
 		{&DeliveryError{Class: Canceled, Err: context.Canceled}, sinks.Hold},
 		{&DeliveryError{Class: Untrusted, Err: errors.New("unknown authority")}, sinks.Hold},
 	} {
 		p := newPolicy((*Options)(nil).withDefaults(), slog.New(slog.DiscardHandler))
 		if v := p.Judge(&sinks.Attempt{Number: 1, Events: 1}, c.err); v.Action != c.want {
 			t.Errorf("%v: %v, want %v", c.err, v.Action, c.want)
+		}
+	}
+}
+
+// What comes too early waits by itself, as long as a retry does, unless events are to keep
+// their order whatever happens.
+func TestWhatComesTooEarly(t *testing.T) {
+	early := &DeliveryError{Class: Early, Status: 404, Err: errors.New("not yet")}
+	for _, test := range []struct {
+		rule   BlockRule
+		events int
+		age    time.Duration
+		want   sinks.Action
+	}{
+		{BlockPark, 1, 0, sinks.Park},
+		{BlockPark, 3, 0, sinks.Split},
+		{BlockHold, 1, 0, sinks.Retry},
+		{BlockDeadLetter, 1, 0, sinks.Retry},
+		{BlockPark, 1, 73 * time.Hour, sinks.Dead},
+	} {
+		o := (*Options)(nil).withDefaults()
+		o.OnBlock = test.rule
+		p := newPolicy(o, slog.New(slog.DiscardHandler))
+		now := time.Now()
+		a := &sinks.Attempt{Number: 3, Events: test.events, FirstTried: now.Add(-test.age), Started: now}
+		v := p.Judge(a, early)
+		if v.Action != test.want {
+			t.Errorf("%s, %d events after %v: %v, want %v", test.rule, test.events, test.age, v.Action, test.want)
+		}
+		if waits := v.Action == sinks.Park || v.Action == sinks.Retry; waits && (v.After < 2*time.Second || v.After > 4*time.Second) {
+			t.Errorf("%s: the third time after %v, want 2 to 4 s", test.rule, v.After)
+		}
+		if name := p.s.Found.Name; name != StateOK {
+			t.Errorf("%s: the endpoint is %s", test.rule, name)
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (j *job) delete(e *notifications.Event) error {
 	return j.m.inTurn(j.ctx, j.repository, func() error {
 		if e.Tag != "" {
 			if err := j.absent(e.Tag); err != nil {
-				return err
+				return j.restored(err, e.Tag)
 			}
 			if err := j.deleted(j.m.target.client.Untag(j.ctx, j.repository, e.Tag)); err != nil {
 				return err
@@ -32,7 +32,7 @@ func (j *job) delete(e *notifications.Event) error {
 			if e.Tag != "" && isSuperseded(err) {
 				return nil // the tag alone was deleted
 			}
-			return err
+			return j.restored(err, e.Digest.String())
 		}
 		return j.deleteManifest(e.Digest)
 	})
@@ -54,6 +54,14 @@ func (j *job) absent(ref string) error {
 		return &supersededError{reasonRestored}
 	}
 	return nil
+}
+
+// restored is what absent returned, unless what it found may be gone elsewhere.
+func (j *job) restored(err error, ref string) error {
+	if !isSuperseded(err) {
+		return err
+	}
+	return j.superseded(reasonRestored, 0, fmt.Sprintf("%s in repository %s is there, still or again", ref, j.repository))
 }
 
 // deleted judges what came of a delete. What the target never had is not there either.

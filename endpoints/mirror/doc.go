@@ -33,14 +33,17 @@
 // the event is superseded: there is a later one, or will be. It is settled and counted, so
 // that no retry and no replay moves a tag backwards.
 //
+// What a source shows need not be its last word, since a replica of it may be behind. So an
+// event that was stored less than five minutes ago is not superseded, but put aside and
+// tried again, while later events of its repository go on.
+//
 // # What the source does not have
 //
 // What was pushed and is not there any more is superseded, too: there is nothing left to
 // copy. But a 404 may as well mean that a replica of the source is behind, that the source
 // is the wrong registry or lacks a prefix, or that a repository is hidden from the
 // credential. So an event is settled as gone only if the source lists the tags of its
-// repository, and the event was stored more than five minutes ago or is replayed; until
-// then the attempt is repeated. Of a repository that the source does not know, deleted ones
+// repository, and the event was stored more than five minutes ago or is replayed. Of a repository that the source does not know, deleted ones
 // among them, a new event is tried until Retry.MaxAge and then a dead letter; one that is
 // replayed is gone. Both need proof that the source is the right one: as long as it has not
 // answered this endpoint with any manifest, a repository that it does not know holds the

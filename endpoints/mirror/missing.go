@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/regcast/regcast/endpoints"
@@ -12,18 +13,29 @@ import (
 	"github.com/regcast/regcast/sinks"
 )
 
-// settling is how long after a push a source that does not have what was pushed is not
-// believed: its replicas may be behind.
+// settling is how long after an event a source that shows something else is not believed:
+// its replicas may be behind.
 const settling = 5 * time.Minute
 
-// A missingError says that the source does not have what was pushed, and that this is no
-// reason to settle the event.
-type missingError struct {
-	class endpoints.Class
-	what  string
+// An unsettledError says that the source shows something else than the event tells of, and
+// that this is no reason to settle the event.
+type unsettledError struct {
+	class  endpoints.Class
+	status int // that the source answered, if it was not 200
+	shows  string
 }
 
-func (e *missingError) Error() string { return "source: it has no " + e.what }
+func (e *unsettledError) Error() string { return "source: " + e.shows }
+
+// superseded settles an event, of which the source shows something else by now, unless
+// the event is so young that it may be a replica of the source that is behind. Then it is
+// tried again, and put aside until then: if there is a later one, that is not kept waiting.
+func (j *job) superseded(r reason, status int, shows string) error {
+	if j.fresh && !j.replayed {
+		return &unsettledError{endpoints.Early, status, shows}
+	}
+	return &supersededError{r}
+}
 
 // missing says what it means that the source has no such tag or digest, which it said in
 // the words of a registry. From a repository that it knows, what was pushed a while ago is
@@ -36,17 +48,16 @@ func (j *job) missing(ref string) error {
 		return err
 	}
 	j.touch()
-	what := "repository " + j.repository
-	if known {
-		what = fmt.Sprintf("%s in repository %s", ref, j.repository)
-	}
+	shows := "it has no repository " + j.repository
 	switch {
-	case !known && !j.m.source.served.Load():
-		return &missingError{endpoints.Misdirected, what}
-	case j.replayed, known && !j.fresh:
+	case known:
+		return j.superseded(reasonGone, http.StatusNotFound, fmt.Sprintf("it has no %s in repository %s", ref, j.repository))
+	case !j.m.source.served.Load():
+		return &unsettledError{endpoints.Misdirected, http.StatusNotFound, shows}
+	case j.replayed:
 		return &supersededError{reasonGone}
 	default:
-		return &missingError{endpoints.Transient, what}
+		return &unsettledError{endpoints.Transient, http.StatusNotFound, shows}
 	}
 }
 

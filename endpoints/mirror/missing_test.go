@@ -28,8 +28,8 @@ func TestWhatTheSourceDoesNotHave(t *testing.T) {
 		replayed   endpoints.Class
 		says       string
 	}{
-		{"team/known", false, endpoints.Transient, gone, gone, "source: it has no 1.0 in repository team/known"},
-		{"team/known", true, endpoints.Transient, gone, gone, "source: it has no 1.0 in repository team/known"},
+		{"team/known", false, endpoints.Early, gone, gone, "source: it has no 1.0 in repository team/known"},
+		{"team/known", true, endpoints.Early, gone, gone, "source: it has no 1.0 in repository team/known"},
 		{"team/none", false, endpoints.Misdirected, endpoints.Misdirected, endpoints.Misdirected, "source: it has no repository team/none"},
 		{"team/none", true, endpoints.Transient, endpoints.Transient, gone, "source: it has no repository team/none"},
 	} {

@@ -53,13 +53,13 @@ func (j *job) push(e *notifications.Event) error {
 			return err
 		}
 	}
-	return j.overtaken(e.Tag, found)
+	return j.overtaken(e.Tag, current, found)
 }
 
 // overtaken says what it means that a tag, if it is found at all, names something else.
-func (j *job) overtaken(tag string, found bool) error {
+func (j *job) overtaken(tag string, current v1.Descriptor, found bool) error {
 	if found {
-		return &supersededError{reasonMoved}
+		return j.superseded(reasonMoved, 0, fmt.Sprintf("%s:%s is %s", j.repository, tag, current.Digest))
 	}
 	return j.missing(tag)
 }
@@ -217,7 +217,7 @@ func (j *job) tag(tag string, desc v1.Descriptor, body []byte) error {
 		}
 		j.touch()
 		if current.Digest != desc.Digest {
-			return j.overtaken(tag, found)
+			return j.overtaken(tag, current, found)
 		}
 		return j.put(tag, desc, body)
 	})

@@ -42,7 +42,7 @@ func TestReplayMovesNoTagBackwards(t *testing.T) {
 	r.deliver(t, push("team/app", "latest", older.Digest))
 	newer := putImage(t, r.from, "team/app", "latest", noise(2, 100))
 	r.deliver(t, push("team/app", "latest", newer.Digest))
-	r.deliver(t, push("team/app", "latest", older.Digest))
+	r.deliver(t, ago(time.Hour, push("team/app", "latest", older.Digest)))
 	if got := tagged(t, r.to, "team/app", "latest"); got != newer.Digest {
 		t.Errorf("the tag is %s, want %s", got, newer.Digest)
 	}
@@ -56,7 +56,7 @@ func TestATagThatMovesMeanwhile(t *testing.T) {
 	older := putImage(t, r.from, "team/app", "latest", noise(1, 100))
 	var newer v1.Descriptor
 	h.before("PUT /v2/team/app/blobs/", func() { newer = putImage(t, r.from, "team/app", "latest", noise(2, 100)) })
-	r.deliver(t, push("team/app", "latest", older.Digest))
+	r.deliver(t, ago(time.Hour, push("team/app", "latest", older.Digest)))
 	if got := tagged(t, r.to, "team/app", "latest"); got != "" {
 		t.Errorf("the tag is %s, want none", got)
 	}
@@ -167,8 +167,8 @@ func TestDeletes(t *testing.T) {
 		}
 
 		// Events of what is not so any more do nothing.
-		r.deliver(t, deletion("team/app", "1.0", ""))
-		r.deliver(t, deletion("team/app", "", desc.Digest))
+		r.deliver(t, ago(time.Hour, deletion("team/app", "1.0", "")))
+		r.deliver(t, ago(time.Hour, deletion("team/app", "", desc.Digest)))
 		r.arrived(t, "team/app", "1.0")
 		r.metrics(t, "superseded_total restored 2", "manifests_total deleted 0")
 

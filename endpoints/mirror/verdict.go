@@ -22,7 +22,7 @@ import (
 func (m *mirror) judge(caller context.Context, j *job, err error) *endpoints.DeliveryError {
 	e := &endpoints.DeliveryError{URL: m.target.shown, Err: err}
 	at, onSide := errors.AsType[*sideError](err)
-	var missing *missingError
+	var unsettled *unsettledError
 	switch {
 	case caller.Err() != nil:
 		e.Class, e.Fault, e.Err = endpoints.Canceled, endpoints.FaultCanceled, context.Cause(caller)
@@ -30,8 +30,8 @@ func (m *mirror) judge(caller context.Context, j *job, err error) *endpoints.Del
 	case errors.Is(context.Cause(j.ctx), errIdle):
 		e.Class, e.Fault, e.Err = endpoints.Transient, endpoints.FaultTimeout, fmt.Errorf("%w: nothing moved for %s (%s)", errIdle, m.opts.Endpoint.Timeout, j)
 		return e
-	case errors.As(err, &missing):
-		e.Class, e.Status = missing.class, http.StatusNotFound
+	case errors.As(err, &unsettled):
+		e.Class, e.Status = unsettled.class, unsettled.status
 		return e
 	case isEventError(err) || !onSide:
 		e.Class = endpoints.Rejected
