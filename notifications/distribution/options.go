@@ -43,7 +43,8 @@ type Options struct {
 	Wait time.Duration
 
 	// Waiting bounds the events that wait for the sink to take them, in number; 0:
-	// 10 000. Together they take 64 MiB at most. What is over is lost and counted.
+	// 10 000. Together they take 64 MiB at most, and pulls three quarters of either, so that
+	// changes have room. What is over is lost and counted.
 	Waiting int
 
 	// Registerer gets regcast_observer_unrecorded_events_total and

@@ -82,8 +82,8 @@ type Options struct {
 	Wait time.Duration
 
 	// Waiting bounds the events that wait for a sink which does not take them, in number;
-	// 0 is DefaultWaiting. Together they take 64 MiB at most. What is over is counted as
-	// unrecorded and lost.
+	// 0 is DefaultWaiting. Together they take 64 MiB at most, and pulls three quarters of
+	// either, so that changes have room. What is over is counted as unrecorded and lost.
 	Waiting int
 
 	// Refuse answers 503 to a mutation, before the registry sees it, while the sink does

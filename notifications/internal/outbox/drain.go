@@ -195,9 +195,9 @@ func (o *Outbox) remove(n int) (roomAgain bool) {
 		woken++
 	}
 	o.waiters = slices.Delete(o.waiters, 0, woken)
-	roomAgain = o.full && o.waiting.n <= o.opts.MaxEvents/2 && o.bytes <= o.opts.MaxBytes/2
+	roomAgain = (o.full || o.crowded) && o.waiting.n <= o.opts.MaxEvents/2 && o.bytes <= o.opts.MaxBytes/2
 	if roomAgain {
-		o.full = false
+		o.full, o.crowded = false, false
 	}
 	return roomAgain
 }

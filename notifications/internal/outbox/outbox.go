@@ -54,7 +54,8 @@ type Options struct {
 	Wait time.Duration
 
 	// MaxEvents and MaxBytes bound what waits, that being written now included; 0:
-	// DefaultMaxEvents, DefaultMaxBytes. Bytes are of memory, roughly.
+	// DefaultMaxEvents, DefaultMaxBytes. Bytes are of memory, roughly. Pulls take three
+	// quarters of it at most: who reads a lot must not cost the events of changes.
 	MaxEvents int
 	MaxBytes  int
 
@@ -93,7 +94,8 @@ type Outbox struct {
 	dstClosed bool      // the sink has said so
 	failing   error     // the last of the batch at the head, until it is taken
 	began     time.Time // when the write under way did; zero: there is none
-	full      bool      // there was no room, and the queue is not half empty again
+	full      bool      // there was no room for a change, and the queue is not half empty again
+	crowded   bool      // the same for a pull
 	left      int       // given up since Shutdown began
 	leftErr   error     // why
 }
@@ -130,8 +132,9 @@ func New(dst notifications.Sink, opts *Options) *Outbox {
 // one if batch alone exceeds the bounds. Events that are refused so are counted as
 // unrecorded.
 func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error {
-	waits := o.opts.Wait >= 0 && slices.ContainsFunc(batch, mutates) && o.Accepting() == nil
-	w, err := o.offer(batch, waits)
+	changes := slices.ContainsFunc(batch, mutates)
+	waits := o.opts.Wait >= 0 && changes && o.Accepting() == nil
+	w, err := o.offer(batch, changes, waits)
 	if w == nil {
 		return err
 	}
@@ -152,17 +155,21 @@ func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error 
 }
 
 // offer queues or refuses batch, and returns what to wait for if waits says so.
-func (o *Outbox) offer(batch []*notifications.Event, waits bool) (*waiter, error) {
+func (o *Outbox) offer(batch []*notifications.Event, changes, waits bool) (*waiter, error) {
 	bytes := 0
 	for _, e := range batch {
 		bytes += weight(e)
 	}
-	fillsUp := false
+	fillsUp := ""
 	defer func() {
-		if fillsUp { // said without the lock
-			o.opts.Logger.Error("no room for events, they go unrecorded")
+		if fillsUp != "" { // said without the lock
+			o.opts.Logger.Error(fillsUp)
 		}
 	}()
+	maxEvents, maxBytes := o.opts.MaxEvents, o.opts.MaxBytes
+	if !changes {
+		maxEvents, maxBytes = maxEvents-maxEvents/4, maxBytes-maxBytes/4
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -171,17 +178,30 @@ func (o *Outbox) offer(batch []*notifications.Event, waits bool) (*waiter, error
 		return nil, notifications.ErrClosed
 	case len(batch) == 0:
 		return nil, nil
-	case len(batch) > o.opts.MaxEvents || bytes > o.opts.MaxBytes:
+	case len(batch) > maxEvents || bytes > maxBytes:
 		o.metrics.full.Add(float64(len(batch)))
 		return nil, notifications.Permanent(fmt.Errorf("a batch of %d events and %d bytes for an outbox of %d and %d",
-			len(batch), bytes, o.opts.MaxEvents, o.opts.MaxBytes))
-	case o.waiting.n+len(batch) > o.opts.MaxEvents || o.bytes+bytes > o.opts.MaxBytes:
+			len(batch), bytes, maxEvents, maxBytes))
+	case o.waiting.n+len(batch) > maxEvents || o.bytes+bytes > maxBytes:
 		o.metrics.full.Add(float64(len(batch)))
-		fillsUp = !o.full
-		o.full = true
+		fillsUp = o.noteFull(changes)
 		return nil, notifications.ErrFull
 	}
 	return o.accept(batch, waits), nil
+}
+
+// noteFull notes that there is no room and returns what is to be said of it, "" if that was
+// said already.
+func (o *Outbox) noteFull(changes bool) string {
+	switch {
+	case changes && !o.full:
+		o.full = true
+		return "no room for events, they go unrecorded"
+	case !changes && !o.crowded:
+		o.crowded = true
+		return "no room for events of pulls, they go unrecorded"
+	}
+	return ""
 }
 
 // accept puts batch into the queue and sees that somebody works on it. It is called with

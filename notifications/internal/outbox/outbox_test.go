@@ -256,6 +256,67 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// While nothing is written, pulls do not take the room of pushes, whoever pulls.
+func TestPullsLeaveRoomForChanges(t *testing.T) {
+	pulls := func(count int) (batch []*notifications.Event) {
+		for n := range count {
+			batch = append(batch, pull(n)...)
+		}
+		return batch
+	}
+	heavy := func(action string, n int) []*notifications.Event {
+		return []*notifications.Event{notifications.NewEvent(action, notifications.Details{Target: notifications.Target{
+			Repository: "team/app", References: []v1.Descriptor{{Data: make([]byte, n)}},
+		}})}
+	}
+	const kib = 1 << 10
+	for name, tc := range map[string]struct {
+		opts               outbox.Options
+		fill, over, change []*notifications.Event
+		never              []*notifications.Event
+	}{
+		"events": {outbox.Options{MaxEvents: 8}, pulls(6), pull(6), pushes(0, 2), pulls(7)},
+		"bytes": {
+			outbox.Options{MaxBytes: 100 * kib}, heavy(notifications.ActionPull, 70*kib), heavy(notifications.ActionPull, 10*kib),
+			heavy(notifications.ActionDelete, 20*kib), heavy(notifications.ActionPull, 80*kib),
+		},
+		"pulls with a push": {outbox.Options{MaxEvents: 8}, pulls(6), pull(6), append(pulls(1), pushes(0, 1)...), pulls(7)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var logs bytes.Buffer
+				reg := prometheus.NewRegistry()
+				tc.opts.Wait, tc.opts.Registerer, tc.opts.Logger = -1, reg, logger(&logs)
+				gate := notificationstest.NewGate(nil)
+				o := outbox.New(gate, &tc.opts)
+				if err := o.Write(t.Context(), tc.never); !notifications.IsPermanent(err) {
+					t.Errorf("Write of more pulls than ever fit = %v", err)
+				}
+				wrote(t, o, tc.fill, 0)
+				for range 2 {
+					if err := o.Write(t.Context(), tc.over); !errors.Is(err, notifications.ErrFull) {
+						t.Errorf("Write of a pull without room = %v", err)
+					}
+				}
+				if err := o.Accepting(); err != nil {
+					t.Errorf("Accepting with room for changes = %v", err)
+				}
+				wrote(t, o, tc.change, 0)
+				waiting(t, reg, len(tc.fill)+len(tc.change))
+				gate.Open()
+				synctest.Wait()
+				wrote(t, o, tc.over, 0)
+				mustShutdown(t, o)
+				unrecorded(t, reg, map[string]int{"full": len(tc.never) + 2})
+				want := "ERROR no room for events of pulls, they go unrecorded\nINFO there is room for events again\n"
+				if diff := cmp.Diff(want, logs.String()); diff != "" {
+					t.Errorf("logged, -want +got:\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 // logger writes level, message and the attribute error of each record as a line.
 func logger(w io.Writer) *slog.Logger { return slog.New(lines{slog.DiscardHandler, w}) }
 
