@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	distribution "github.com/distribution/distribution/v3/configuration"
 	"github.com/opencontainers/go-digest"
@@ -184,7 +185,7 @@ func TestPushesByDigest(t *testing.T) {
 		// What a tag named once is content, too.
 		newer := putImage(t, r.from, "team/app", "2.0", noise(2, 100))
 		putImage(t, r.from, "team/app", "2.0", noise(3, 100))
-		r.deliver(t, push("team/app", "2.0", newer.Digest))
+		r.deliver(t, ago(time.Hour, push("team/app", "2.0", newer.Digest)))
 		r.arrived(t, "team/app", newer.Digest.String())
 		if got := tagged(t, r.to, "team/app", "2.0"); got != "" {
 			t.Errorf("an old tag was copied: %s", got)
