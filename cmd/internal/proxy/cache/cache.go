@@ -228,6 +228,6 @@ func (c *Cache) fill(w http.ResponseWriter, r *http.Request, q *question, in Gen
 	if !q.until.IsZero() && q.until.Before(e.until) {
 		e.until = q.until
 	}
-	c.store.set(r.Context(), q.route.Repository, q.own(), in, e.encode())
+	c.store.set(r.Context(), q.route.Repository, q.own(), in, e.encode(), e.until.Sub(e.stored))
 	done(e)
 }

@@ -71,8 +71,8 @@ func (g *guarded) believed(repository string) bool {
 }
 
 // set is Store.Set.
-func (g *guarded) set(ctx context.Context, repository, key string, in Generation, value []byte) {
-	if err := g.store.Set(context.WithoutCancel(ctx), repository, key, in, value); err != nil {
+func (g *guarded) set(ctx context.Context, repository, key string, in Generation, value []byte, life time.Duration) {
+	if err := g.store.Set(context.WithoutCancel(ctx), repository, key, in, value, life); err != nil {
 		g.failed(operationSet, err)
 	}
 }

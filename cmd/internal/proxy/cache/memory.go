@@ -74,7 +74,7 @@ func (m *Memory) Get(_ context.Context, repository string, keys ...string) (Gene
 }
 
 // Set implements [Store].
-func (m *Memory) Set(_ context.Context, repository, key string, in Generation, value []byte) error {
+func (m *Memory) Set(_ context.Context, repository, key string, in Generation, value []byte, life time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now, ok := m.generations.Get(repository); !ok || now != in || len(value)+overhead > m.max {
@@ -82,7 +82,7 @@ func (m *Memory) Set(_ context.Context, repository, key string, in Generation, v
 	}
 	k := memoryKey{repository, key}
 	m.values.Remove(k) // whose size counts no more
-	m.values.Add(k, memoryValue{in, value, time.Now().Add(m.ttl)})
+	m.values.Add(k, memoryValue{in, value, time.Now().Add(min(life, m.ttl))})
 	m.size += len(value) + overhead
 	for m.size > m.max {
 		m.values.RemoveOldest()

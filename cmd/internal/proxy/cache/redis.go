@@ -19,9 +19,10 @@ const (
 	DefaultTimeout = 250 * time.Millisecond
 )
 
-// generationLife is how long a generation is known that nobody changes. What was set in
-// it is a miss after that.
-const generationLife = 7 * 24 * time.Hour
+// generationLife is how long a generation is known in which nothing is kept: long enough
+// for an answer that was asked for in it. Every name that somebody asks for has one, and
+// every name that somebody tries to change, be there such a repository or not.
+const generationLife = 5 * time.Minute
 
 // generationLen is the length of a generation in Redis, in bytes, and bothLen that of two.
 const (
@@ -120,7 +121,7 @@ func (r *Redis) Get(ctx context.Context, repository string, keys ...string) (Gen
 }
 
 // begin begins those of two generations that are none, unless somebody else has just done
-// that.
+// that. A key that holds something else is an error, once.
 func (r *Redis) begin(ctx context.Context, all, own string) (Generation, error) {
 	var got *redis.SliceCmd
 	_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -133,10 +134,11 @@ func (r *Redis) begin(ctx context.Context, all, own string) (Generation, error) 
 		return "", fmt.Errorf("writing to Redis: %w", err)
 	}
 	now := ""
-	for _, v := range got.Val() {
+	for i, v := range got.Val() {
 		s, _ := v.(string)
-		if len(s) != generationLen {
-			return "", errors.New("reading from Redis: what should be a generation is none")
+		if len(s) != generationLen { // somebody else's, who must not be in the way for ever
+			err := r.client.Set(ctx, []string{all, own}[i], newGeneration(), generationLife).Err()
+			return "", errors.Join(errors.New("reading from Redis: what should be a generation was none"), err)
 		}
 		now += s
 	}
@@ -149,11 +151,20 @@ func newGeneration() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Set implements [Store].
-func (r *Redis) Set(ctx context.Context, repository, key string, in Generation, value []byte) error {
+// Set implements [Store]. Generations outlive what is kept in them.
+func (r *Redis) Set(ctx context.Context, repository, key string, in Generation, value []byte, life time.Duration) error {
+	if life = min(life, r.opts.TTL); life < time.Millisecond {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	err := r.client.Set(ctx, r.place(repository)+key, append([]byte(in), value...), r.opts.TTL).Err()
+	place := r.place(repository)
+	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, place+key, append([]byte(in), value...), life)
+		p.PExpire(ctx, r.space()+"generation", r.opts.TTL+generationLife)
+		p.PExpire(ctx, place+"generation", r.opts.TTL+generationLife)
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("writing to Redis: %w", err)
 	}

@@ -1,6 +1,9 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Generation is a time in the life of a repository between two changes. No two are
 // equal, be it after a loss of all that a Store had.
@@ -13,9 +16,9 @@ type Store interface {
 	// Get returns the repository's generation, and the value of the first of keys that has
 	// one which was set in that generation; nil if none has.
 	Get(ctx context.Context, repository string, keys ...string) (Generation, []byte, error)
-	// Set keeps value, for the TTL of the Store at most, in the generation in which it
-	// was asked for, which may be over. Nobody changes value afterwards.
-	Set(ctx context.Context, repository, key string, in Generation, value []byte) error
+	// Set keeps value for life, and for the TTL of the Store at most, in the generation in
+	// which it was asked for, which may be over. Nobody changes value afterwards.
+	Set(ctx context.Context, repository, key string, in Generation, value []byte, life time.Duration) error
 	// Bump begins another generation of a repository, or with "" of all of them.
 	Bump(ctx context.Context, repository string) error
 }

@@ -3,7 +3,9 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +85,7 @@ func testStore(t *testing.T, s cache.Store) {
 	}
 	set := func(repository, key string, in cache.Generation, value string) {
 		t.Helper()
-		if err := s.Set(ctx, repository, key, in, []byte(value)); err != nil {
+		if err := s.Set(ctx, repository, key, in, []byte(value), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,11 +160,103 @@ func testStore(t *testing.T, s cache.Store) {
 	}
 }
 
+// What others have put where a generation should be is in the way once.
+func TestForeignDataInRedis(t *testing.T) {
+	s := redistest.Start(t)
+	r := onRedis(t, s, time.Minute)
+	opts, err := redis.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(opts)
+	t.Cleanup(func() { client.Close() })
+	ctx := t.Context()
+	if _, _, err := r.Get(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := client.Keys(ctx, "*").Result()
+	if err != nil || len(keys) != 2 {
+		t.Fatal(keys, err)
+	}
+	for _, key := range keys {
+		for name, spoil := range map[string]func() error{
+			"a text": func() error { return client.Set(ctx, key, "spoilt", 0).Err() },
+			"a hash": func() error {
+				return errors.Join(client.Del(ctx, key).Err(), client.HSet(ctx, key, "a", "b").Err())
+			},
+		} {
+			if err := spoil(); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := r.Get(ctx, "a"); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+			if g, _, err := r.Get(ctx, "a"); err != nil || g == "" {
+				t.Errorf("%s: %q, %v", name, g, err)
+			}
+		}
+	}
+}
+
+// Of names that nobody has anything for little is left, and that soon; what is kept stays
+// as long as it is good for, with its generation.
+func TestWhatIsLeftInRedis(t *testing.T) {
+	s := redistest.Start(t)
+	r := onRedis(t, s, 24*time.Hour)
+	opts, err := redis.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(opts)
+	t.Cleanup(func() { client.Close() })
+	ctx := t.Context()
+	count := func() (soon, late int) {
+		t.Helper()
+		keys, err := client.Keys(ctx, "*").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys {
+			switch left := client.PTTL(ctx, key).Val(); {
+			case left <= 0:
+				t.Errorf("%s never expires: %v", key, left)
+			case left <= 5*time.Minute:
+				soon++
+			case left > 24*time.Hour || !strings.HasSuffix(key, "generation"):
+				late++
+			default:
+				t.Errorf("a generation ends in %v, before what is kept in it", left)
+			}
+		}
+		return soon, late
+	}
+	for i := range 10 {
+		if _, _, err := r.Get(ctx, fmt.Sprint("guessed", i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Bump(ctx, fmt.Sprint("tried", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if soon, late := count(); soon != 21 || late != 0 { // and that of all
+		t.Errorf("%d keys end soon, %d late", soon, late)
+	}
+	c := cache.New(&backend{}, r, &cache.Options{TTL: 24 * time.Hour, Anonymous: true})
+	ask(c, "GET", byTag, authAs, "Basic eDp5") // is believed for a minute
+	ask(c, "GET", byTag)
+	if soon, late := count(); soon != 21 || late != 3 {
+		t.Errorf("with two answers %d keys end soon, %d late", soon, late)
+	}
+	if w := ask(c, "GET", byTag); w.Header().Get("X-Cache") != "HIT" {
+		t.Errorf("X-Cache: %s", w.Header().Get("X-Cache"))
+	}
+}
+
 func TestMemoryForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := cache.NewMemory(time.Minute, 100_000)
 		g, _, _ := m.Get(t.Context(), "a")
-		_ = m.Set(t.Context(), "a", "k", g, []byte("v"))
+		_ = m.Set(t.Context(), "a", "k", g, []byte("v"), time.Hour)
 		time.Sleep(time.Minute - time.Nanosecond)
 		if _, v, _ := m.Get(t.Context(), "a", "k"); v == nil {
 			t.Error("too early")
@@ -171,10 +265,15 @@ func TestMemoryForgets(t *testing.T) {
 		if _, v, _ := m.Get(t.Context(), "a", "k"); v != nil {
 			t.Error("too late")
 		}
+		_ = m.Set(t.Context(), "a", "short", g, []byte("v"), time.Second)
+		time.Sleep(time.Second)
+		if _, v, _ := m.Get(t.Context(), "a", "short"); v != nil {
+			t.Error("a value outlives its life")
+		}
 		value := bytes.Repeat([]byte("x"), 10_000)
 		for i := range 100 {
-			_ = m.Set(t.Context(), "a", fmt.Sprint(i), g, value)
-			_ = m.Set(t.Context(), "a", fmt.Sprint(i), g, value) // whose room counts once
+			_ = m.Set(t.Context(), "a", fmt.Sprint(i), g, value, time.Hour)
+			_ = m.Set(t.Context(), "a", fmt.Sprint(i), g, value, time.Hour) // whose room counts once
 		}
 		kept := 0
 		for i := range 100 {
@@ -185,7 +284,7 @@ func TestMemoryForgets(t *testing.T) {
 		if kept != 9 { // each takes some more
 			t.Errorf("100 000 bytes have room for %d values of 10 000", kept)
 		}
-		_ = m.Set(t.Context(), "a", "huge", g, bytes.Repeat(value, 20))
+		_ = m.Set(t.Context(), "a", "huge", g, bytes.Repeat(value, 20), time.Hour)
 		if _, v, _ := m.Get(t.Context(), "a", "99"); v == nil {
 			t.Error("what has no room has thrown out the others")
 		}
@@ -196,7 +295,7 @@ func ExampleNewMemory() {
 	m := cache.NewMemory(time.Minute, cache.DefaultMemory)
 	ctx := context.Background()
 	in, _, _ := m.Get(ctx, "team/app", "latest")
-	_ = m.Set(ctx, "team/app", "latest", in, []byte("an answer"))
+	_ = m.Set(ctx, "team/app", "latest", in, []byte("an answer"), time.Minute)
 	_, value, _ := m.Get(ctx, "team/app", "latest")
 	fmt.Printf("%s\n", value)
 	_ = m.Bump(ctx, "team/app")
