@@ -57,6 +57,7 @@ type Cache struct {
 	store   *guarded
 	opts    *Options
 	flights flights
+	held    *budget // for answers that are held back
 	metrics *metrics
 }
 
@@ -76,7 +77,7 @@ func New(next http.Handler, store Store, opts *Options) *Cache {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics(o.Registerer, o.Proxy)
-	return &Cache{next: next, store: newGuarded(store, m, o.Logger), opts: &o, metrics: m}
+	return &Cache{next: next, store: newGuarded(store, m, o.Logger), opts: &o, held: newBudget(maxHeld), metrics: m}
 }
 
 // ServeHTTP answers r.
@@ -209,7 +210,7 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, e *entry, status s
 // before the client does, as that may be slow. It may be called again, which is to be
 // ignored.
 func (c *Cache) fill(w http.ResponseWriter, r *http.Request, q *question, in Generation, done func(*entry)) {
-	capture := &capture{defaults: defaults{ResponseWriter: w, class: q.route.Class}, head: q.head, done: func() { done(nil) }}
+	capture := &capture{defaults: defaults{ResponseWriter: w, class: q.route.Class}, head: q.head, held: c.held, done: func() { done(nil) }}
 	defer capture.release()
 	c.next.ServeHTTP(capture, r)
 	e, why := capture.entry(q)

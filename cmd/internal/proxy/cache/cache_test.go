@@ -227,6 +227,8 @@ func TestWhatIsNotKept(t *testing.T) {
 		{"a wrong length", &backend{change: set("Content-Length", "3")}, byTag, "unverified"},
 		{"no type", &backend{change: func(h http.Header) { h["Content-Type"] = nil }}, byTag, "unverified"},
 		{"no list of tags", &backend{body: "<html>"}, tags, "unverified"},
+		{"an error that looks like success", &backend{body: `{"errors":[{"code":"UNKNOWN"}]}`}, tags, "unverified"},
+		{"nothing", &backend{body: "null"}, tags, "unverified"},
 		{"half a list of tags", &backend{body: `{"tags":["v1"`}, tags, "unverified"},
 		{"a large list of tags", &backend{body: `{"tags":["` + strings.Repeat("x", 4<<20) + `"]}`}, tags, "size"},
 		{"Cache-Control", &backend{change: set("Cache-Control", "max-age=3, No-Store")}, byTag, "forbidden"},
@@ -244,6 +246,20 @@ func TestWhatIsNotKept(t *testing.T) {
 		}
 		if got := sum(t, metrics, "regcast_proxy_cache_unkept_total", test.reason); test.reason != "" && got != 2 {
 			t.Errorf("%s: counted %v", test.name, got)
+		}
+	}
+}
+
+// distribution has null for no tags.
+func TestEmptyListsOfTags(t *testing.T) {
+	for _, body := range []string{`{"name":"team/app","tags":null}`, `{"name":"team/app","tags":[]}`} {
+		b := &backend{body: body}
+		c := cache.New(b, cache.NewMemory(time.Minute, 0), &cache.Options{Anonymous: true})
+		for range 2 {
+			ask(c, "GET", tags)
+		}
+		if n := b.asked.Load(); n != 1 {
+			t.Errorf("%s: asked %d times", body, n)
 		}
 	}
 }

@@ -102,7 +102,9 @@ type capture struct {
 	done   func() // is called when it is known that nothing will be kept
 	status int
 	body   bytes.Buffer
-	passed bool // it is not held back, any more
+	held   *budget // for body
+	passed bool    // it is not held back, any more
+	why    reason  // was it not, if it was to be
 }
 
 func (c *capture) WriteHeader(status int) {
@@ -115,8 +117,11 @@ func (c *capture) WriteHeader(status int) {
 	}
 	c.status = status
 	length, _ := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64)
-	if status != http.StatusOK || length > maxKept && !c.head {
+	switch {
+	case status != http.StatusOK:
 		c.pass()
+	case length > maxKept && !c.head:
+		c.giveUp(reasonSize)
 	}
 }
 
@@ -124,13 +129,23 @@ func (c *capture) Write(p []byte) (int, error) {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
 	}
-	if !c.passed && c.body.Len()+len(p) > maxKept {
-		c.pass()
+	switch {
+	case c.passed:
+	case c.body.Len()+len(p) > maxKept:
+		c.giveUp(reasonSize)
+	case !c.held.take(len(p)):
+		c.giveUp(reasonBusy)
 	}
 	if c.passed {
 		return c.ResponseWriter.Write(p)
 	}
 	return c.body.Write(p)
+}
+
+// giveUp does not hold back an answer that was to be kept.
+func (c *capture) giveUp(why reason) {
+	c.why = why
+	c.pass()
 }
 
 // FlushError is for http.ResponseController: what is held back is not flushed.
@@ -149,6 +164,7 @@ func (c *capture) pass() {
 	c.Header().Set("X-Cache", "MISS") // whatever a cache behind us says
 	c.defaults.WriteHeader(c.status)
 	if c.body.Len() > 0 {
+		defer c.held.give(c.body.Len())
 		_, _ = c.ResponseWriter.Write(c.body.Bytes())
 		c.body = bytes.Buffer{}
 	}
@@ -166,11 +182,12 @@ type reason string
 
 const (
 	reasonSize       reason = "size"       // it is larger than is kept
+	reasonBusy       reason = "busy"       // too much is held back
 	reasonForbidden  reason = "forbidden"  // the registry says so, or sent it in a form of this client's
 	reasonUnverified reason = "unverified" // it has not the digest that it should have, or is cut off, or no list of tags
 )
 
-func reasons() []reason { return []reason{reasonSize, reasonForbidden, reasonUnverified} }
+func reasons() []reason { return []reason{reasonSize, reasonBusy, reasonForbidden, reasonUnverified} }
 
 // entry returns the answer to q as it is kept, or why it is not; both are empty for an
 // answer with another status.
@@ -179,7 +196,7 @@ func (c *capture) entry(q *question) (*entry, reason) {
 	case c.status != http.StatusOK:
 		return nil, ""
 	case c.passed:
-		return nil, reasonSize
+		return nil, c.why
 	case !storable(c.Header()):
 		return nil, reasonForbidden
 	}
@@ -231,8 +248,9 @@ func verified(q *question, h http.Header, body []byte) bool {
 		return false
 	}
 	if q.route.Class == route.Tags {
-		var list struct{ Tags []string }
-		return q.head || json.Unmarshal(body, &list) == nil
+		var list struct{ Tags json.RawMessage } // perhaps null, but there
+		var tags []string
+		return q.head || json.Unmarshal(body, &list) == nil && list.Tags != nil && json.Unmarshal(list.Tags, &tags) == nil
 	}
 	want := q.route.Digest
 	if said := digest.Digest(h.Get("Docker-Content-Digest")); said != "" {
