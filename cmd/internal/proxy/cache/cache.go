@@ -24,7 +24,8 @@ type Options struct {
 
 	// Anonymous has all share who show no credentials.
 	Anonymous bool
-	// Public are repositories that everybody may read: what one was answered, all are.
+	// Public are repositories that everybody may read: what one was answered, all are. Those
+	// that a request names in another registry (by ns, as containerd asks a mirror) are not.
 	Public []sinks.Glob
 
 	// As says as whom next asks the registry beside what a request shows, such as by a client

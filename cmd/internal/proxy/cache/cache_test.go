@@ -166,6 +166,8 @@ func TestWhatIsOneQuestion(t *testing.T) {
 		{"somebody by a cookie", identity, as(alice, byTag, "Cookie", "a=b"), as(alice, byTag, "Cookie", "a=b"), false},
 		{"public", public, as(alice, byTag), by("GET", byTag), true},
 		{"public, of nobody", public, by("GET", byTag), as(bob, byTag), true},
+		{"public here, in another registry", public, as(alice, byTag+"?ns=private.example"), by("GET", byTag+"?ns=private.example"), false},
+		{"public here, in another registry, the other way to spell it", public, as(alice, byTag+"?n=1&n%73=private.example"), by("GET", byTag+"?n=1&ns=private.example"), false},
 		{"not public", public, as(alice, "/v2/other/manifests/v1"), as(bob, "/v2/other/manifests/v1"), false},
 		{"another agent", identity, as(alice, byTag, "User-Agent", "a"), as(alice, byTag, "User-Agent", "b"), true},
 		{"another tag", identity, as(alice, byTag), as(alice, "/v2/team/app/manifests/v2"), false},

@@ -24,7 +24,8 @@ type question struct {
 	keys  []string  // of answers to it, that of its own first
 	until time.Time // its credentials are good for; zero if they do not say
 
-	personal bool // only who shows the same credentials asks it
+	elsewhere bool // it is about a repository of that name in another registry
+	personal  bool // only who shows the same credentials asks it
 }
 
 // own is the key under which the answer to the question itself is kept.
@@ -45,6 +46,7 @@ func (c *Cache) ask(r *http.Request, at route.Route) (*question, bool) {
 	if !ok || !q.control(r.Header) {
 		return nil, false
 	}
+	q.elsewhere = strings.HasPrefix(query, "ns=") || strings.Contains(query, "&ns=")
 	who, ok := c.identity(r, q)
 	if !ok {
 		return nil, false
@@ -128,7 +130,7 @@ const (
 // it is known by.
 func (c *Cache) identity(r *http.Request, q *question) (who string, ok bool) {
 	for _, glob := range c.opts.Public {
-		if glob.Match(q.route.Repository) {
+		if glob.Match(q.route.Repository) && !q.elsewhere {
 			return anybody, true
 		}
 	}
