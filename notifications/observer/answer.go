@@ -14,7 +14,7 @@ import (
 type answer struct {
 	digest    digest.Digest // Docker-Content-Digest, "" if it does not parse
 	etag      digest.Digest // ETag, "" if it is none
-	mediaType string        // Content-Type without parameters
+	mediaType string        // Content-Type without parameters, "" if it is not that of the content
 	size      int64         // of the whole content, -1 if it does not say
 	length    int64         // of the body, -1 if it does not say
 	encoded   bool          // Content-Encoding: the body is not the content
@@ -36,6 +36,9 @@ func readAnswer(h http.Header, status int) answer {
 	case status == http.StatusOK && !a.encoded:
 		a.size = a.length
 	case status == http.StatusPartialContent, status == http.StatusRequestedRangeNotSatisfiable:
+		if strings.HasPrefix(a.mediaType, "multipart/") {
+			a.mediaType = "" // that of the parts is in the body
+		}
 		if unit, rest, ok := strings.Cut(h.Get("Content-Range"), " "); ok && strings.EqualFold(unit, "bytes") {
 			_, total, _ := strings.Cut(rest, "/")
 			a.size = number(total)

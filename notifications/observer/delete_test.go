@@ -39,6 +39,9 @@ func TestDeletes(t *testing.T) {
 			fmt.Sprintf("push PUT a/b:list@list index.v1+json %d refs=image", len(list)),
 			deleted, "delete DELETE a/b:v1 inferred", "delete DELETE a/b:v2 inferred", deleted,
 		}},
+		{"a manifest with a tag of another name space", observer.Options{}, []exchange{
+			{"GET", tag + "?ns=docker.io", "", lists, 200, typed, image}, {"DELETE", dgst, "", nil, 202, nil, ""},
+		}, []string{"pull GET a/b:v1" + what, deleted}},
 		{"a manifest whose tags stay", observer.Options{KeepsTags: true}, []exchange{push(tag), {"DELETE", dgst, "", nil, 202, nil, ""}},
 			[]string{"push PUT a/b:v1" + what, deleted}},
 		{"a manifest with tags that were pulled", observer.Options{}, []exchange{

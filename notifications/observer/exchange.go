@@ -264,7 +264,14 @@ func (a *address) urls() notifications.URLBuilder {
 	if urls := a.observer.opts.URLs; urls != nil {
 		return urls(a.request)
 	}
-	return notifications.BaseURLOf(a.request, a.observer.opts.TrustedProxies...)
+	r := a.request
+	if public := a.observer.opts.PublicPath; public != "" {
+		asked, u := *r, *r.URL // as its client did
+		u.Path = public + u.Path
+		asked.URL = &u
+		r = &asked
+	}
+	return notifications.BaseURLOf(r, a.observer.opts.TrustedProxies...)
 }
 
 // ManifestURL implements [notifications.URLBuilder].

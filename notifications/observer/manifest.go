@@ -145,6 +145,7 @@ func (x *exchange) manifestPulled() {
 		return
 	}
 	if dgst == "" {
+		x.observer.metrics.unclassified.Inc()
 		return
 	}
 	m := &manifest{descriptor: v1.Descriptor{MediaType: x.answer.mediaType, Digest: dgst, Size: x.answer.size}}
@@ -168,8 +169,12 @@ func (x *exchange) manifestPulled() {
 // tagSeen remembers that the tag that was asked for points at dgst. A Docker image that was
 // answered to a client which does not accept Docker's lists may be out of a list at which
 // the tag points: distribution chooses one for such clients, and of OCI indexes it does not.
+// A tag in a name space (the parameter ns, of a mirror's clients) is another registry's.
 func (x *exchange) tagSeen(dgst digest.Digest) {
 	if dgst == "" || x.route.Tag == "" || x.maySubstitute() {
+		return
+	}
+	if _, mirrored := param(x.request.URL.RawQuery, "ns"); mirrored {
 		return
 	}
 	x.observer.tags.seen(x.route.Repository, x.route.Tag, dgst, x.tagged)

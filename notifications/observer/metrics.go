@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		del:   events.WithLabelValues(notifications.ActionDelete),
 		unclassified: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "regcast_observer_unclassified_total",
-			Help: "Requests that succeeded and made no event, or not all of them, because what they changed, or read at a path with escapes, cannot be told for sure.",
+			Help: "Requests that succeeded and made no event, or not all of them, because what they changed or read cannot be told for sure.",
 		}),
 		unread: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "regcast_observer_unread_manifests_total",

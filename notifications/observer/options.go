@@ -40,8 +40,9 @@ type Options struct {
 	// Prefix is the path before /v2/, such as "/registry"; "" for none.
 	Prefix string
 
-	// PublicPath is the path before Prefix in the addresses that clients are given, if
-	// something before the Observer takes it off their requests; "" for none.
+	// PublicPath is the path before Prefix in the addresses that clients are given, those in
+	// events included, if something before the Observer takes it off their requests; "" for
+	// none.
 	PublicPath string
 
 	Parity Parity

@@ -94,6 +94,9 @@ func TestManifestPulls(t *testing.T) {
 		{"a part", observer.Options{}, []exchange{
 			{"GET", tag, "", nil, 206, header(served, []string{"Content-Range", fmt.Sprintf("bytes 0-3/%d", len(image))}), image[:4]},
 		}, []string{"pull GET " + unread}},
+		{"several parts", observer.Options{}, []exchange{
+			{"GET", tag, "", nil, 206, []string{"Content-Type", "multipart/byteranges; boundary=x", "Docker-Content-Digest", manifest.String()}, "--x--"},
+		}, []string{"pull GET a/b:v1@image ?"}},
 		{"references that are none", observer.Options{}, []exchange{
 			{"GET", tag, "", nil, 200, []string{"Content-Type", ociManifest}, broken},
 		}, []string{fmt.Sprintf("pull GET a/b:v1@%s manifest.v1+json %d", digest.FromString(broken), len(broken))}},

@@ -74,6 +74,29 @@ func TestRecordsOfARequest(t *testing.T) {
 	}
 }
 
+// Clients come by addresses with a path that is taken off before the Observer.
+func TestURLsUnderAPublicPath(t *testing.T) {
+	for prefix, want := range map[string]string{"": "https://example.com/public/v2/", "/x": "https://example.com/public/x/v2/"} {
+		var rec notificationstest.Recorder
+		o := observer.New(status(202), &rec, notifications.SourceRecord{}, &observer.Options{
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Prefix: prefix, PublicPath: "/public/",
+		})
+		r := httptest.NewRequest("PUT", prefix+"/v2/a/b/manifests/v1", strings.NewReader(image))
+		r.Header.Set("X-Forwarded-Proto", "https")
+		o.ServeHTTP(httptest.NewRecorder(), r)
+		if err := o.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d, err := rec.Events()[0].Details()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want += "a/b/manifests/" + manifest.String(); d.Target.URL != want {
+			t.Errorf("url %q, want %q", d.Target.URL, want)
+		}
+	}
+}
+
 // Several events of one request have one request record.
 func TestRequestOfSeveralEvents(t *testing.T) {
 	var rec notificationstest.Recorder
