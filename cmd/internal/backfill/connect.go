@@ -2,15 +2,22 @@ package backfill
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/regcast/regcast/notifications/registry"
 )
 
-// headerTimeout is how long a registry may take to begin an answer.
-const headerTimeout = 30 * time.Second
+const (
+	// headerTimeout is how long a registry may take to begin an answer.
+	headerTimeout = 30 * time.Second
+	// bodyTimeout is how long it may take to end one, of a few MiB at most.
+	bodyTimeout = 2 * time.Minute
+)
 
 // ConnectOptions say how a registry is asked.
 type ConnectOptions struct {
@@ -66,7 +73,38 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := g.pace(req.Context()); err != nil {
 		return nil, err
 	}
-	return g.base.RoundTrip(req)
+	ctx, cancel := context.WithCancelCause(req.Context())
+	resp, err := g.base.RoundTrip(req.WithContext(ctx))
+	if err != nil || resp == nil {
+		cancel(nil)
+		return nil, err
+	}
+	late := fmt.Errorf("no end of the answer in %v: %w", bodyTimeout, os.ErrDeadlineExceeded)
+	resp.Body = &timedBody{resp.Body, ctx, cancel, time.AfterFunc(bodyTimeout, func() { cancel(late) })}
+	return resp, nil
+}
+
+// A timedBody is the body of an answer that has to end in time, which the timer sees to.
+type timedBody struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	return n, err
+}
+
+func (b *timedBody) Close() error {
+	b.timer.Stop()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
 }
 
 // CloseIdleConnections is for http.Client.

@@ -3,7 +3,10 @@ package backfill
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +16,28 @@ import (
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// An answer that does not go on ends in time, and one that is read is not disturbed.
+func TestABodyThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{slots: make(chan struct{}, 1), base: roundTripper(func(req *http.Request) (*http.Response, error) {
+			r, w := io.Pipe()
+			context.AfterFunc(req.Context(), func() { w.CloseWithError(req.Context().Err()) })
+			go w.Write([]byte("half"))
+			return &http.Response{Body: r}, nil
+		})}
+		resp, err := g.RoundTrip(httptest.NewRequest("GET", "/v2/", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		got, err := io.ReadAll(resp.Body)
+		if string(got) != "half" || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) != bodyTimeout {
+			t.Errorf("%q, %v after %v", got, err, time.Since(begun))
+		}
+		resp.Body.Close()
+	})
+}
 
 func TestGate(t *testing.T) {
 	for _, test := range []struct {
@@ -38,15 +63,18 @@ func TestGate(t *testing.T) {
 					mu.Lock()
 					under--
 					mu.Unlock()
-					return nil, nil
+					return &http.Response{Body: http.NoBody}, nil
 				})}
 				begun := time.Now()
 				var all sync.WaitGroup
 				for range 10 {
 					all.Go(func() {
-						if _, err := g.RoundTrip(new(http.Request)); err != nil {
+						resp, err := g.RoundTrip(new(http.Request))
+						if err != nil {
 							t.Error(err)
+							return
 						}
+						resp.Body.Close()
 					})
 				}
 				all.Wait()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/distribution/reference"
@@ -77,12 +78,13 @@ func (v *visit) unlisted(ctx context.Context, err error) error {
 // walk, and has it counted.
 func (v *visit) forgive(ctx context.Context, what string, err error) error {
 	var answer *registry.Error
+	var unanswered *url.Error
 	switch {
 	case ctx.Err() != nil || errors.Is(err, registry.ErrThrottled):
 		return err
 	case errors.Is(err, registry.ErrMismatch), errors.Is(err, registry.ErrTooLarge), errors.Is(err, errUnreadable):
 	case errors.As(err, &answer) && answer.Status < http.StatusInternalServerError:
-	case errors.As(err, &answer) && v.Client.Ping(ctx) == nil: // the registry works otherwise
+	case !errors.As(err, &unanswered) && v.Client.Ping(ctx) == nil: // the registry works otherwise
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}

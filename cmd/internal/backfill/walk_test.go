@@ -175,6 +175,24 @@ func TestWalkPassesBy(t *testing.T) {
 	}
 }
 
+// An answer that always breaks off is of one thing alone.
+func TestWalkPassesByWhatBreaksOff(t *testing.T) {
+	m := openMuseum(t, registrytest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/team/multi/manifests/") {
+				w.Header().Set("Content-Length", "1000")
+				return // fewer
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	m.fill()
+	got, err := walk(t, m.connect(2), "")
+	if err != nil || got.counts.Unreadable != 1 || got.counts.Repositories != 4 {
+		t.Errorf("%+v, %v", got.counts, err)
+	}
+}
+
 // What was found before the registry went away is told; what was not finished is not said
 // to be.
 func TestWalkOfARegistryThatGoesAway(t *testing.T) {
