@@ -17,6 +17,7 @@ import (
 	"github.com/regcast/regcast/cmd/internal/backfill"
 	"github.com/regcast/regcast/cmd/internal/client"
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 )
 
 // backfillFlags are the flags of backfill.
@@ -115,7 +116,7 @@ func runBackfill(cmd *cobra.Command, s *server, f *backfillFlags) error {
 		}
 	}
 	from, err := backfill.Connect(f.from, &backfill.ConnectOptions{
-		Credentials: registry.DockerConfig(f.authFile), UserAgent: "regcast/" + currentBuild().Version,
+		Credentials: auth.DockerConfig(f.authFile), UserAgent: "regcast/" + currentBuild().Version,
 		Concurrency: f.concurrency, Rate: f.rate,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -51,8 +52,8 @@ func TestBackfill(t *testing.T) {
 					continue
 				}
 				for file, password := range map[string]string{"right.json": registrytest.Password, "wrong.json": "guessed"} {
-					auth := base64.StdEncoding.EncodeToString([]byte(registrytest.Username + ":" + password))
-					content := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.Host(), auth)
+					encoded := base64.StdEncoding.EncodeToString([]byte(registrytest.Username + ":" + password))
+					content := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.Host(), encoded)
 					if err := os.WriteFile(filepath.Join(env.WorkDir, file), []byte(content), 0o600); err != nil {
 						return err
 					}
@@ -111,8 +112,8 @@ func halting(next http.Handler, dir string) http.Handler {
 
 // fillRegistry puts 14 repositories into r, with 14 manifests and 15 tags.
 func fillRegistry(t *testing.T, r *registrytest.Registry) error {
-	c, err := registry.NewClient(r.URL(), &registry.ClientOptions{Transport: registry.NewTransport(nil, &registry.TransportOptions{
-		Credentials: registry.StaticCredential(r.URL(), registry.Credential{Username: registrytest.Username, Password: registrytest.Password}),
+	c, err := registry.NewClient(r.URL(), &registry.ClientOptions{Transport: auth.NewTransport(nil, &auth.Options{
+		Credentials: auth.StaticCredential(r.URL(), auth.Credential{Username: registrytest.Username, Password: registrytest.Password}),
 	})})
 	if err != nil {
 		return err

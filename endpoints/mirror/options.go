@@ -12,7 +12,7 @@ import (
 
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
-	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/sinks"
 )
 
@@ -62,7 +62,7 @@ type Registry struct {
 	// URL is the registry's base, http or https. A path in it is put before the names of
 	// repositories: at "https://registry.example/mirror" team/app is mirror/team/app.
 	URL         string
-	Credentials registry.Credentials // nil: nobody's
+	Credentials auth.Credentials // nil: nobody's
 	TLS         endpoints.TLSOptions
 }
 

@@ -17,7 +17,7 @@ import (
 
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
-	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 	"github.com/regcast/regcast/sinks"
 )
@@ -230,10 +230,10 @@ func TestATargetThatRefusesMounts(t *testing.T) {
 // writeAuth writes a file as "docker login" does.
 func writeAuth(t testing.TB, file, host, password string) {
 	t.Helper()
-	type auth struct {
+	type entry struct {
 		Auth []byte `json:"auth"` // which encoding/json writes in base64
 	}
-	content, err := json.Marshal(map[string]any{"auths": map[string]auth{host: {[]byte(registrytest.Username + ":" + password)}}})
+	content, err := json.Marshal(map[string]any{"auths": map[string]entry{host: {[]byte(registrytest.Username + ":" + password)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,12 +244,12 @@ func writeAuth(t testing.TB, file, host, password string) {
 
 // A wrong credential, of whatever side, holds the endpoint until the file is right.
 func TestAWrongCredentialHealsWithItsFile(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
 		for _, wrong := range []string{"source", "target"} {
-			t.Run(fmt.Sprint(auth, " ", wrong), func(t *testing.T) {
+			t.Run(fmt.Sprint(kind, " ", wrong), func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "auth.json")
 				var host string
-				r := newRig(t, &registrytest.Options{Auth: auth}, &registrytest.Options{Auth: auth}, func(r *rig) {
+				r := newRig(t, &registrytest.Options{Auth: kind}, &registrytest.Options{Auth: kind}, func(r *rig) {
 					hasty(r)
 					side, reg := &r.opts.Source, r.source
 					if wrong == "target" {
@@ -257,7 +257,7 @@ func TestAWrongCredentialHealsWithItsFile(t *testing.T) {
 					}
 					host = reg.Host()
 					writeAuth(t, file, host, "hunter2")
-					side.Credentials = registry.DockerConfig(file)
+					side.Credentials = auth.DockerConfig(file)
 				})
 				p := newPipe(t, r.endpoint)
 				desc := putImage(t, r.from, "team/app", "1.0", noise(1, 1000))
@@ -277,7 +277,7 @@ func TestAWrongCredentialHealsWithItsFile(t *testing.T) {
 
 func TestAnAuthFileThatCannotBeRead(t *testing.T) {
 	r := newRig(t, nil, &registrytest.Options{Auth: registrytest.Htpasswd}, func(r *rig) {
-		r.opts.Target.Credentials = registry.DockerConfig(filepath.Join(t.TempDir(), "none.json"))
+		r.opts.Target.Credentials = auth.DockerConfig(filepath.Join(t.TempDir(), "none.json"))
 	})
 	desc := putImage(t, r.from, "team/app", "1.0", noise(1, 1000))
 	err := r.refused(t, push("team/app", "1.0", desc.Digest), endpoints.Auth)

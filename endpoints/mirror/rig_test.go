@@ -20,6 +20,7 @@ import (
 	"github.com/regcast/regcast/endpoints/mirror"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -70,14 +71,14 @@ func mirrorOf(r *registrytest.Registry) mirror.Registry {
 }
 
 // knownTo is the credential that all registries of tests know.
-func knownTo(r *registrytest.Registry) registry.Credentials {
-	return registry.StaticCredential(r.URL(), registry.Credential{Username: registrytest.Username, Password: registrytest.Password})
+func knownTo(r *registrytest.Registry) auth.Credentials {
+	return auth.StaticCredential(r.URL(), auth.Credential{Username: registrytest.Username, Password: registrytest.Password})
 }
 
 func client(t testing.TB, r *registrytest.Registry, url string) *registry.Client {
 	t.Helper()
 	c, err := registry.NewClient(url, &registry.ClientOptions{
-		Transport: registry.NewTransport(nil, &registry.TransportOptions{Credentials: knownTo(r)}),
+		Transport: auth.NewTransport(nil, &auth.Options{Credentials: knownTo(r)}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 )
 
 // A side is one of the two registries.
@@ -42,7 +43,7 @@ func (s *side) open(name string, r *Registry, o *Options) error {
 	}
 	s.client, err = registry.NewClient(r.URL, &registry.ClientOptions{
 		PageSize: 1, // who lists tags wants to know whether there is the repository
-		Transport: registry.NewTransport(s.carrier, &registry.TransportOptions{
+		Transport: auth.NewTransport(s.carrier, &auth.Options{
 			Credentials:   s.credentials(r.Credentials),
 			TokenHosts:    o.TokenHosts,
 			MaxRetryAfter: maxRetryAfter,
@@ -80,14 +81,14 @@ func (e *credentialError) Error() string { return e.err.Error() }
 
 func (e *credentialError) Unwrap() error { return e.err }
 
-func (s *side) credentials(inner registry.Credentials) registry.Credentials {
+func (s *side) credentials(inner auth.Credentials) auth.Credentials {
 	if inner == nil {
-		return registry.Anonymous
+		return auth.Anonymous
 	}
-	return func(ctx context.Context, host string) (registry.Credential, error) {
+	return func(ctx context.Context, host string) (auth.Credential, error) {
 		c, err := inner(ctx, host)
 		if err != nil {
-			return registry.Credential{}, &credentialError{err}
+			return auth.Credential{}, &credentialError{err}
 		}
 		return c, nil
 	}

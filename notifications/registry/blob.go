@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 // StatBlob asks whether a repository has a blob, by HEAD. Errors: [ErrNotFound].
@@ -71,7 +73,7 @@ func (c *Client) MountBlob(ctx context.Context, repository string, dgst digest.D
 	if err != nil {
 		return nil, err
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	if resp.StatusCode == http.StatusCreated {
 		return nil, checkDigest(resp, dgst)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/registry/internal/backoff"
 )
 
 // maxReopens bounds how often a blob is opened again without a byte in between.
@@ -89,7 +91,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 			return 0, fmt.Errorf("reading the blob %s at byte %d: %w", r.desc.Digest, r.offset, err)
 		}
 		if r.reopens > 1 { // the first time it may be the connection alone
-			if err := pause(r.ctx, exponential(r.reopens-1)); err != nil {
+			if err := backoff.Pause(r.ctx, backoff.Exponential(r.reopens-1)); err != nil {
 				return 0, err
 			}
 		}

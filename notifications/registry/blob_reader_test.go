@@ -15,16 +15,17 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 // A blob reads as any reader that can seek does.
 func TestBlobReader(t *testing.T) {
-	for _, auth := range everyAuth() {
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth})
-		c := newClient(t, r, alice(r), nil)
+	for _, kind := range fixtures.EveryAuth() {
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind})
+		c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 		for _, size := range []int{0, 1, 10_000} {
-			blob, b := content(t, size)
+			blob, b := fixtures.Content(t, size)
 			if err := c.PutBlob(t.Context(), "a", blob, bytes.NewReader(b)); err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +34,7 @@ func TestBlobReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := iotest.TestReader(reader, b); err != nil {
-				t.Errorf("%s, %d bytes: %v", auth, size, err)
+				t.Errorf("%s, %d bytes: %v", kind, size, err)
 			}
 			if err := reader.Close(); err != nil {
 				t.Error(err)
@@ -47,8 +48,8 @@ func TestBlobReader(t *testing.T) {
 
 // Content that is not the digest's is never read to its end without an error.
 func TestBlobReaderVerifies(t *testing.T) {
-	blob, b := content(t, 10_000)
-	_, other := content(t, 10_000)
+	blob, b := fixtures.Content(t, 10_000)
+	_, other := fixtures.Content(t, 10_000)
 	serve := func(b []byte, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, req *http.Request) {
 			for i := 0; i+1 < len(header); i += 2 {
@@ -88,7 +89,7 @@ func TestBlobReaderVerifies(t *testing.T) {
 					test.handle(w, req)
 				})
 			}})
-			reader, err := newClient(t, r, nil, nil).OpenBlob(t.Context(), "a", blob)
+			reader, err := fixtures.Client(t, r, nil, nil).OpenBlob(t.Context(), "a", blob)
 			if err != nil {
 				t.Fatal(err)
 			}

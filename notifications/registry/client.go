@@ -12,12 +12,16 @@ import (
 	"github.com/opencontainers/go-digest"
 	orasregistry "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 // ClientOptions are what a [Client] may be told. The zero value has the defaults named
 // here.
 type ClientOptions struct {
-	// Transport makes the requests; nil is an anonymous [Transport] of the client's own.
+	// Transport makes the requests. Nil is [http.DefaultTransport], as in an
+	// [http.Client]: it authenticates to nobody and repeats nothing. Package auth has one
+	// that does both, which clients may share.
 	Transport http.RoundTripper
 	// MaxManifest bounds a manifest, in bytes; default 4 MiB, which registries have to
 	// take and most take no more than.
@@ -39,9 +43,6 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	var out ClientOptions
 	if o != nil {
 		out = *o
-	}
-	if out.Transport == nil {
-		out.Transport = NewTransport(nil, nil)
 	}
 	if out.PageSize == 0 {
 		out.PageSize = 1000
@@ -97,7 +98,7 @@ func NewClient(base string, opts *ClientOptions) (*Client, error) {
 	case u.User != nil:
 		return nil, errors.New("the URL of a registry holds no user: that is for the credentials")
 	case u.Host == "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("the URL of a registry is a scheme, a host and perhaps a path, not %s", shownURL(u))
+		return nil, fmt.Errorf("the URL of a registry is a scheme, a host and perhaps a path, not %s", answer.Shown(u))
 	}
 	c := &Client{base: url.URL{Scheme: u.Scheme, Host: u.Host}, opts: opts.withDefaults()}
 	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
@@ -122,8 +123,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: a redirect from https to %s", ErrRefused, req.URL.Scheme)
 	case req.Method != first.Method:
 		return http.ErrUseLastResponse
-	case req.Method != http.MethodGet && req.Method != http.MethodHead && originOf(req.URL) != originOf(first.URL):
-		return fmt.Errorf("%w: a redirect of %s to %s, which is not %s", ErrRefused, req.Method, shownURL(req.URL), first.URL.Host)
+	case req.Method != http.MethodGet && req.Method != http.MethodHead && answer.Origin(req.URL) != answer.Origin(first.URL):
+		return fmt.Errorf("%w: a redirect of %s to %s, which is not %s", ErrRefused, req.Method, answer.Shown(req.URL), first.URL.Host)
 	}
 	return nil
 }
@@ -183,7 +184,7 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		return nil, newError(resp)
+		return nil, ErrorFrom(resp)
 	}
 	return resp, nil
 }
@@ -220,7 +221,7 @@ func (c *Client) do(req *http.Request, statuses ...int) (*http.Response, error) 
 			return resp, nil
 		}
 	}
-	return nil, newError(resp)
+	return nil, ErrorFrom(resp)
 }
 
 // send makes a request. An error does not show the query of a URL: upload sessions and
@@ -230,13 +231,13 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 	if failed := (*url.Error)(nil); errors.As(err, &failed) {
 		shown := "<hidden>"
 		if u, perr := url.Parse(failed.URL); perr == nil {
-			shown = shownURL(u)
+			shown = answer.Shown(u)
 		}
 		return nil, &url.Error{Op: failed.Op, URL: shown, Err: failed.Err}
 	}
 	if err == nil && isPage(req, resp) {
 		resp.Body.Close()
-		return nil, fmt.Errorf("%w: %s %s: the answer of %s is a page of a web site", ErrRefused, req.Method, shownURL(req.URL), shownURL(resp.Request.URL))
+		return nil, fmt.Errorf("%w: %s %s: the answer of %s is a page of a web site", ErrRefused, req.Method, answer.Shown(req.URL), answer.Shown(resp.Request.URL))
 	}
 	return resp, err
 }
@@ -258,5 +259,5 @@ func checkDigest(resp *http.Response, want digest.Digest) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s %s: the registry says %s, it is %s",
-		ErrMismatch, resp.Request.Method, shownURL(resp.Request.URL), printable(claimed), want)
+		ErrMismatch, resp.Request.Method, answer.Shown(resp.Request.URL), printable(claimed), want)
 }

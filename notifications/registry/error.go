@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 // Errors that callers act on; [Error] is each of them by its status and codes.
@@ -89,16 +90,17 @@ func (e *Error) has(code string) bool {
 	return slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code == code })
 }
 
-// newError reads an answer that says no and closes its body.
-func newError(resp *http.Response) *Error {
+// ErrorFrom reads an answer that says no, up to 64 KiB of its body, and closes it. It is
+// for whoever makes requests of their own beside a [Client], as its transport does.
+func ErrorFrom(resp *http.Response) *Error {
 	defer resp.Body.Close()
 	e := &Error{Status: resp.StatusCode}
 	if resp.Request != nil {
-		e.Method, e.URL = resp.Request.Method, shownURL(resp.Request.URL)
+		e.Method, e.URL = resp.Request.Method, answer.Shown(resp.Request.URL)
 	}
-	e.RetryAfter, _ = retryAfter(resp.Header, time.Now())
-	for _, c := range parseChallenges(resp.Header) {
-		if resp.StatusCode == http.StatusUnauthorized && c.params["error"] == "insufficient_scope" {
+	e.RetryAfter, _ = answer.RetryAfter(resp.Header, time.Now())
+	for _, c := range answer.Challenges(resp.Header) {
+		if resp.StatusCode == http.StatusUnauthorized && c.Params["error"] == "insufficient_scope" {
 			e.insufficient = true
 		}
 	}
@@ -126,10 +128,4 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// shownURL is a URL as it may be shown: queries carry signatures and session state.
-func shownURL(u *url.URL) string {
-	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
-	return shown.String()
 }

@@ -3,11 +3,11 @@ package registry_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -21,8 +21,8 @@ func ExampleNewClient() {
 	defer server.Close()
 
 	client, err := registry.NewClient(server.URL(), &registry.ClientOptions{
-		Transport: registry.NewTransport(nil, &registry.TransportOptions{
-			Credentials: registry.StaticCredential(server.URL(), registry.Credential{
+		Transport: auth.NewTransport(nil, &auth.Options{
+			Credentials: auth.StaticCredential(server.URL(), auth.Credential{
 				Username: registrytest.Username,
 				Password: registrytest.Password,
 			}),
@@ -48,32 +48,4 @@ func ExampleNewClient() {
 	// Output:
 	// application/vnd.oci.image.index.v1+json 88 <nil>
 	// v1 <nil>
-}
-
-// A transport authenticates for any HTTP client.
-func ExampleNewTransport() {
-	server, err := registrytest.Open(&registrytest.Options{Auth: registrytest.Htpasswd})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer server.Close()
-
-	transport := registry.NewTransport(nil, &registry.TransportOptions{
-		Credentials: registry.StaticCredential(server.URL(), registry.Credential{
-			Username: registrytest.Username,
-			Password: registrytest.Password,
-		}),
-	})
-	client := &http.Client{Transport: transport}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get(server.URL() + "/v2/")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer resp.Body.Close()
-	fmt.Println(resp.Status)
-	// Output:
-	// 200 OK
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,64 +13,21 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
-
-// A trap spoils the next requests that it is set for.
-type trap struct {
-	mu           sync.Mutex
-	method, path string // of those, path a part
-	left, sprung int
-	spoil        http.HandlerFunc
-}
-
-func (f *trap) Wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		f.mu.Lock()
-		handle := next.ServeHTTP
-		if f.left > 0 && req.Method == f.method && strings.Contains(req.URL.Path, f.path) {
-			f.left--
-			f.sprung++
-			handle = f.spoil
-		}
-		f.mu.Unlock()
-		handle(w, req)
-	})
-}
-
-func (f *trap) set(method, path string, times int, spoil http.HandlerFunc) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.method, f.path, f.left, f.sprung, f.spoil = method, path, times, 0, spoil
-}
-
-// done ends the spoiling and tells how often it was done.
-func (f *trap) done() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.left = 0
-	return f.sprung
-}
 
 // reset ends a connection without an answer.
 func reset(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-func status(code int, header ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for i := 0; i+1 < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		w.WriteHeader(code)
-	}
-}
-
 func TestFaultsThatPass(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
-		var f trap
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: f.Wrap})
-		setUp := newClient(t, r, alice(r), nil)
-		desc, manifest := image(t, setUp, "team/app", "v1")
-		blob, b := content(t, 50_000)
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+		var f fixtures.Trap
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: f.Wrap})
+		setUp := fixtures.Client(t, r, fixtures.Alice(r), nil)
+		desc, manifest := fixtures.Image(t, setUp, "team/app", "v1")
+		blob, b := fixtures.Content(t, 50_000)
 		resolve := func(c *registry.Client) error {
 			got, err := c.Resolve(t.Context(), "team/app", "v1")
 			if err == nil && got.Digest != desc.Digest {
@@ -94,30 +50,30 @@ func TestFaultsThatPass(t *testing.T) {
 			call         func(*registry.Client) error
 		}{
 			{"the probe is reset", "GET", "/v2/", 2, reset, resolve},
-			{"the probe is throttled", "GET", "/v2/", 1, status(429, "Retry-After", "0"), resolve},
+			{"the probe is throttled", "GET", "/v2/", 1, fixtures.Status(429, "Retry-After", "0"), resolve},
 			{"HEAD is reset", "HEAD", "/manifests/", 4, reset, resolve},
-			{"HEAD is throttled", "HEAD", "/manifests/", 2, status(429, "Retry-After", "0"), resolve},
-			{"HEAD is 503", "HEAD", "/manifests/", 2, status(503), resolve},
-			{"HEAD has no digest", "HEAD", "/manifests/", 1, status(200, "Content-Type", v1.MediaTypeImageManifest, "Content-Length", "100"), resolve},
-			{"HEAD is not there", "HEAD", "/manifests/", 1, status(405), resolve},
+			{"HEAD is throttled", "HEAD", "/manifests/", 2, fixtures.Status(429, "Retry-After", "0"), resolve},
+			{"HEAD is 503", "HEAD", "/manifests/", 2, fixtures.Status(503), resolve},
+			{"HEAD has no digest", "HEAD", "/manifests/", 1, fixtures.Status(200, "Content-Type", v1.MediaTypeImageManifest, "Content-Length", "100"), resolve},
+			{"HEAD is not there", "HEAD", "/manifests/", 1, fixtures.Status(405), resolve},
 			{"PUT is reset", "PUT", "/manifests/", 2, reset, put},
-			{"PUT is 503", "PUT", "/manifests/", 2, status(503), put},
-			{"POST is 500", "POST", "/uploads/", 2, status(500), putBlob},
+			{"PUT is 503", "PUT", "/manifests/", 2, fixtures.Status(503), put},
+			{"POST is 500", "POST", "/uploads/", 2, fixtures.Status(500), putBlob},
 			{"PUT of a blob is reset", "PUT", "/uploads/", 1, reset, putBlob},
-			{"PUT of a blob is 503", "PUT", "/uploads/", 1, status(503), putBlob},
+			{"PUT of a blob is 503", "PUT", "/uploads/", 1, fixtures.Status(503), putBlob},
 			{"the token server is reset", "GET", "/token", 2, reset, resolve},
-			{"the token server is throttled", "GET", "/token", 2, status(429, "Retry-After", "0"), resolve},
+			{"the token server is throttled", "GET", "/token", 2, fixtures.Status(429, "Retry-After", "0"), resolve},
 		} {
-			if test.path == "/token" && auth != registrytest.Token {
+			if test.path == "/token" && kind != registrytest.Token {
 				continue
 			}
-			t.Run(string(auth)+"/"+test.name, func(t *testing.T) {
-				c := newClient(t, r, alice(r), nil)
-				f.set(test.method, test.path, test.times, test.spoil)
+			t.Run(string(kind)+"/"+test.name, func(t *testing.T) {
+				c := fixtures.Client(t, r, fixtures.Alice(r), nil)
+				f.Set(test.method, test.path, test.times, test.spoil)
 				if err := test.call(c); err != nil {
 					t.Error(err)
 				}
-				if got := f.done(); got != test.times {
+				if got := f.Done(); got != test.times {
 					t.Errorf("%d requests were spoilt of %d", got, test.times)
 				}
 			})
@@ -126,15 +82,15 @@ func TestFaultsThatPass(t *testing.T) {
 }
 
 func TestFaultsThatStay(t *testing.T) {
-	var f trap
+	var f fixtures.Trap
 	r := registrytest.Start(t, &registrytest.Options{Wrap: f.Wrap})
 	// A connection of its own for each request: on one that was used before, net/http
 	// repeats a request by itself.
 	base := &http.Transport{DisableKeepAlives: true}
-	c := newClient(t, r, nil, &registry.ClientOptions{
-		Transport: registry.NewTransport(base, &registry.TransportOptions{Backoff: soon}),
+	c := fixtures.Client(t, r, nil, &registry.ClientOptions{
+		Transport: auth.NewTransport(base, &auth.Options{Backoff: fixtures.Soon}),
 	})
-	desc, manifest := image(t, c, "team/app", "v1")
+	desc, manifest := fixtures.Image(t, c, "team/app", "v1")
 	lie := func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", desc.MediaType)
 		w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
@@ -165,33 +121,33 @@ func TestFaultsThatStay(t *testing.T) {
 		spoilt       int
 	}{
 		{"five resets", "GET", "/manifests/", 9, reset, get("v1"), io.EOF, 5},
-		{"five times 503", "GET", "/manifests/", 9, status(503), get("v1"), nil, 5},
-		{"throttled for an hour", "GET", "/manifests/", 9, status(429, "Retry-After", "3600"), get("v1"), registry.ErrThrottled, 1},
-		{"forbidden", "GET", "/manifests/", 9, status(403), get("v1"), registry.ErrDenied, 1},
+		{"five times 503", "GET", "/manifests/", 9, fixtures.Status(503), get("v1"), nil, 5},
+		{"throttled for an hour", "GET", "/manifests/", 9, fixtures.Status(429, "Retry-After", "3600"), get("v1"), registry.ErrThrottled, 1},
+		{"forbidden", "GET", "/manifests/", 9, fixtures.Status(403), get("v1"), registry.ErrDenied, 1},
 		{"a digest that lies", "GET", "/manifests/", 1, lie200, get("v1"), registry.ErrMismatch, 1},
 		{"another manifest than that of the digest", "GET", "/manifests/", 1, other, get(desc.Digest.String()), registry.ErrMismatch, 1},
-		{"a digest that is none", "GET", "/manifests/", 1, status(200, "Docker-Content-Digest", "x"), get("v1"), registry.ErrMismatch, 1},
+		{"a digest that is none", "GET", "/manifests/", 1, fixtures.Status(200, "Docker-Content-Digest", "x"), get("v1"), registry.ErrMismatch, 1},
 		{"too much", "GET", "/manifests/", 1, func(w http.ResponseWriter, _ *http.Request) {
 			w.(http.Flusher).Flush()
-			_, _ = io.Copy(w, io.LimitReader(endless{}, 5<<20))
+			_, _ = io.Copy(w, io.LimitReader(zeroes{}, 5<<20))
 		}, get("v1"), registry.ErrTooLarge, 1},
-		{"too much, and it says so", "GET", "/manifests/", 1, status(200, "Content-Length", "5000000"), get("v1"), registry.ErrTooLarge, 1},
+		{"too much, and it says so", "GET", "/manifests/", 1, fixtures.Status(200, "Content-Length", "5000000"), get("v1"), registry.ErrTooLarge, 1},
 		{"something else was stored", "PUT", "/manifests/", 1, lie, func() error {
 			_, err := c.PutManifest(t.Context(), "team/app", "v1", desc.MediaType, manifest)
 			return err
 		}, registry.ErrMismatch, 1},
-		{"a HEAD that lies about the blob", "HEAD", "/blobs/", 1, status(200, "Content-Length", "5", "Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), func() error {
+		{"a HEAD that lies about the blob", "HEAD", "/blobs/", 1, fixtures.Status(200, "Content-Length", "5", "Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), func() error {
 			_, err := c.StatBlob(t.Context(), "team/app", v1.DescriptorEmptyJSON.Digest)
 			return err
 		}, nil, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f.set(test.method, test.path, test.times, test.spoil)
+			f.Set(test.method, test.path, test.times, test.spoil)
 			err := test.call()
 			if err == nil || test.want != nil && !errors.Is(err, test.want) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
-			if got := f.done(); got != test.spoilt {
+			if got := f.Done(); got != test.spoilt {
 				t.Errorf("%d requests, want %d", got, test.spoilt)
 			}
 		})
@@ -200,12 +156,12 @@ func TestFaultsThatStay(t *testing.T) {
 
 // A manifest that breaks off is asked for again, a blob goes on where it broke.
 func TestBodiesThatBreakOff(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
-		var f trap
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+		var f fixtures.Trap
 		var meter registrytest.Meter
 		var ranges atomic.Int32
 		var whole http.Handler
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: func(next http.Handler) http.Handler {
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: func(next http.Handler) http.Handler {
 			whole = next
 			return meter.Wrap(f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				if req.Header.Get("Range") != "" {
@@ -214,9 +170,9 @@ func TestBodiesThatBreakOff(t *testing.T) {
 				next.ServeHTTP(w, req)
 			})))
 		}})
-		c := newClient(t, r, alice(r), nil)
-		desc, manifest := image(t, c, "team/app", "v1")
-		blob, b := content(t, 300_000)
+		c := fixtures.Client(t, r, fixtures.Alice(r), nil)
+		desc, manifest := fixtures.Image(t, c, "team/app", "v1")
+		blob, b := fixtures.Content(t, 300_000)
 		if err := c.PutBlob(t.Context(), "team/app", blob, bytes.NewReader(b)); err != nil {
 			t.Fatal(err)
 		}
@@ -226,32 +182,32 @@ func TestBodiesThatBreakOff(t *testing.T) {
 			}
 		}
 
-		f.set("GET", "/manifests/", 2, cut(100))
+		f.Set("GET", "/manifests/", 2, cut(100))
 		if got, content, err := c.Manifest(t.Context(), "team/app", "v1", nil); err != nil || got.Digest != desc.Digest || !bytes.Equal(content, manifest) {
-			t.Errorf("%s: %v, %v", auth, got, err)
+			t.Errorf("%s: %v, %v", kind, got, err)
 		}
-		f.set("GET", "/manifests/", 9, cut(100))
-		if _, _, err := c.Manifest(t.Context(), "team/app", "v1", nil); !errors.Is(err, io.ErrUnexpectedEOF) || f.done() != 3 {
-			t.Errorf("%s: a manifest that always breaks off: %v after %d", auth, err, f.done())
+		f.Set("GET", "/manifests/", 9, cut(100))
+		if _, _, err := c.Manifest(t.Context(), "team/app", "v1", nil); !errors.Is(err, io.ErrUnexpectedEOF) || f.Done() != 3 {
+			t.Errorf("%s: a manifest that always breaks off: %v after %d", kind, err, f.Done())
 		}
 
-		f.set("GET", "/blobs/", 3, cut(70_000))
+		f.Set("GET", "/blobs/", 3, cut(70_000))
 		reader, err := c.OpenBlob(t.Context(), "team/app", blob)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(reader); err != nil || !bytes.Equal(got, b) || ranges.Load() == 0 {
-			t.Errorf("%s: %d bytes, %v, %d ranges", auth, len(got), err, ranges.Load())
+			t.Errorf("%s: %d bytes, %v, %d ranges", kind, len(got), err, ranges.Load())
 		}
 		reader.Close()
 
-		f.set("GET", "/blobs/", 99, cut(0))
+		f.Set("GET", "/blobs/", 99, cut(0))
 		reader, err = c.OpenBlob(t.Context(), "team/app", blob)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(reader); err == nil || len(got) != 0 || f.done() != 5 {
-			t.Errorf("%s: a blob that always breaks off: %d bytes, %v, %d requests", auth, len(got), err, f.done())
+		if got, err := io.ReadAll(reader); err == nil || len(got) != 0 || f.Done() != 5 {
+			t.Errorf("%s: a blob that always breaks off: %d bytes, %v, %d requests", kind, len(got), err, f.Done())
 		}
 		reader.Close()
 	}
@@ -275,24 +231,24 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 
 // A query may hold the state of an upload or a signature: no error shows it.
 func TestErrorsHideQueries(t *testing.T) {
-	var f trap
+	var f fixtures.Trap
 	r := registrytest.Start(t, &registrytest.Options{Wrap: f.Wrap})
-	c := newClient(t, r, nil, nil)
-	blob, b := content(t, 10)
+	c := fixtures.Client(t, r, nil, nil)
+	blob, b := fixtures.Content(t, 10)
 	for name, spoil := range map[string]http.HandlerFunc{
-		"an error":   status(400),
+		"an error":   fixtures.Status(400),
 		"no answer":  reset,
-		"a redirect": status(307, "Location", "http://127.0.0.1:1/bucket?signature=secret"),
+		"a redirect": fixtures.Status(307, "Location", "http://127.0.0.1:1/bucket?signature=secret"),
 	} {
 		for _, method := range []string{"PUT", "GET"} {
-			f.set(method, "", 100, spoil)
+			f.Set(method, "", 100, spoil)
 			var err error
 			if method == "PUT" {
 				err = c.PutBlob(t.Context(), "a", blob, bytes.NewReader(b))
 			} else {
-				err = first(c.Tags(t.Context(), "a", nil))
+				err = fixtures.First(c.Tags(t.Context(), "a", nil))
 			}
-			if f.done() == 0 || err == nil || strings.Contains(err.Error(), "?") || strings.Contains(err.Error(), "secret") {
+			if f.Done() == 0 || err == nil || strings.Contains(err.Error(), "?") || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%s to %s: %v", name, method, err)
 			}
 		}
@@ -301,10 +257,10 @@ func TestErrorsHideQueries(t *testing.T) {
 
 // What a registry says besides no.
 func TestErrors(t *testing.T) {
-	var f trap
+	var f fixtures.Trap
 	r := registrytest.Start(t, &registrytest.Options{Wrap: f.Wrap})
-	c := newClient(t, r, nil, nil)
-	f.set("GET", "/manifests/", 1, func(w http.ResponseWriter, _ *http.Request) {
+	c := fixtures.Client(t, r, nil, nil)
+	f.Set("GET", "/manifests/", 1, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "120")
 		w.WriteHeader(429)
 		_, _ = io.WriteString(w, `{"errors":[{"code":"TOOMANYREQUESTS","message":"slow\ndown","detail":{"n":1}},{"code":"X","message":"y"}]}`)
@@ -337,8 +293,8 @@ func TestErrors(t *testing.T) {
 		{304, ``, nil, registry.ErrNotModified},
 		{418, ``, nil, nil},
 	} {
-		f.set("GET", "/manifests/", 1, func(w http.ResponseWriter, req *http.Request) {
-			status(test.status, test.header...)(w, req)
+		f.Set("GET", "/manifests/", 1, func(w http.ResponseWriter, req *http.Request) {
+			fixtures.Status(test.status, test.header...)(w, req)
 			_, _ = io.WriteString(w, test.body)
 		})
 		_, _, err := c.Manifest(t.Context(), "a", "v1", nil)

@@ -1,10 +1,14 @@
 package registry
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
 )
+
+// errGivenBack ends the reading of a body whose reader is the caller's again.
+var errGivenBack = errors.New("registry: the body was given back")
 
 // A lender lends a caller's reader to a request. An HTTP transport may go on reading a
 // body after it has returned; the caller's reader is the caller's again by then. The zero
@@ -67,7 +71,7 @@ func (b *lent) Read(p []byte) (int, error) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	if b.l.over {
-		return 0, errTurnOver
+		return 0, errGivenBack
 	}
 	n, err := b.r.Read(p)
 	if err != nil && err != io.EOF {

@@ -12,42 +12,44 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 func TestListings(t *testing.T) {
-	for _, auth := range everyAuth() {
-		t.Run(authName(auth), func(t *testing.T) {
+	for _, kind := range fixtures.EveryAuth() {
+		t.Run(fixtures.AuthName(kind), func(t *testing.T) {
 			var meter registrytest.Meter
-			r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: meter.Wrap})
-			c := newClient(t, r, alice(r), &registry.ClientOptions{PageSize: 2})
+			r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: meter.Wrap})
+			c := fixtures.Client(t, r, fixtures.Alice(r), &registry.ClientOptions{PageSize: 2})
 			var tags, repositories []string
 			for i := range 5 {
 				tags = append(tags, fmt.Sprintf("v%d", i))
-				putEmptyIndex(t, c, "team/app", tags[i])
+				fixtures.EmptyIndex(t, c, "team/app", tags[i])
 			}
 			for _, name := range []string{"a", "b/c", "mirror/x", "mirror/y/z", "team/app"} {
 				repositories = append(repositories, name)
-				putEmptyIndex(t, c, name, "v0")
+				fixtures.EmptyIndex(t, c, name, "v0")
 			}
 
 			meter.Reset()
-			if got := collect(t, c.Tags(t.Context(), "team/app", nil)); !slices.Equal(got, tags) {
+			if got := fixtures.Collect(t, c.Tags(t.Context(), "team/app", nil)); !slices.Equal(got, tags) {
 				t.Errorf("tags %q, want %q", got, tags)
 			}
 			if n := meter.Count("GET /v2/team/app/tags/list"); n != 3 {
 				t.Errorf("%d pages of two for five tags", n)
 			}
-			if got := collect(t, c.Tags(t.Context(), "team/app", &registry.ListOptions{After: "v2"})); !slices.Equal(got, tags[3:]) {
+			if got := fixtures.Collect(t, c.Tags(t.Context(), "team/app", &registry.ListOptions{After: "v2"})); !slices.Equal(got, tags[3:]) {
 				t.Errorf("tags after v2: %q", got)
 			}
-			if got := collect(t, c.Repositories(t.Context(), nil)); !slices.Equal(got, repositories) {
+			if got := fixtures.Collect(t, c.Repositories(t.Context(), nil)); !slices.Equal(got, repositories) {
 				t.Errorf("repositories %q, want %q", got, repositories)
 			}
-			if got := collect(t, c.Repositories(t.Context(), &registry.ListOptions{After: "b/c"})); !slices.Equal(got, repositories[2:]) {
+			if got := fixtures.Collect(t, c.Repositories(t.Context(), &registry.ListOptions{After: "b/c"})); !slices.Equal(got, repositories[2:]) {
 				t.Errorf("repositories after b/c: %q", got)
 			}
-			if err := first(c.Tags(t.Context(), "none", nil)); !errors.Is(err, registry.ErrNotFound) {
+			if err := fixtures.First(c.Tags(t.Context(), "none", nil)); !errors.Is(err, registry.ErrNotFound) {
 				t.Errorf("the tags of nothing: %v", err)
 			}
 
@@ -59,7 +61,7 @@ func TestListings(t *testing.T) {
 				t.Errorf("%d pages for one tag", n)
 			}
 
-			short := newClient(t, r, alice(r), &registry.ClientOptions{PageSize: 1, MaxPages: 3})
+			short := fixtures.Client(t, r, fixtures.Alice(r), &registry.ClientOptions{PageSize: 1, MaxPages: 3})
 			seen := 0
 			var last error
 			for _, err := range short.Tags(t.Context(), "team/app", nil) {
@@ -77,23 +79,23 @@ func TestListings(t *testing.T) {
 // A client of a path sees what is below it, and nothing else.
 func TestPrefix(t *testing.T) {
 	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
-	all := newClient(t, r, alice(r), nil)
+	all := fixtures.Client(t, r, fixtures.Alice(r), nil)
 	for _, name := range []string{"app", "mirror/app", "mirror/team/app", "mirrored/app"} {
-		putEmptyIndex(t, all, name, "v1")
+		fixtures.EmptyIndex(t, all, name, "v1")
 	}
 	below, err := registry.NewClient(r.URL()+"/mirror/", &registry.ClientOptions{
-		Transport: registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)}),
+		Transport: auth.NewTransport(nil, &auth.Options{Credentials: fixtures.Alice(r)}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := collect(t, below.Repositories(t.Context(), nil)), []string{"app", "team/app"}; !slices.Equal(got, want) {
+	if got, want := fixtures.Collect(t, below.Repositories(t.Context(), nil)), []string{"app", "team/app"}; !slices.Equal(got, want) {
 		t.Errorf("repositories %q, want %q", got, want)
 	}
-	if got, want := collect(t, below.Repositories(t.Context(), &registry.ListOptions{After: "app"})), []string{"team/app"}; !slices.Equal(got, want) {
+	if got, want := fixtures.Collect(t, below.Repositories(t.Context(), &registry.ListOptions{After: "app"})), []string{"team/app"}; !slices.Equal(got, want) {
 		t.Errorf("repositories after app: %q, want %q", got, want)
 	}
-	desc, manifest := image(t, below, "new", "v1")
+	desc, manifest := fixtures.Image(t, below, "new", "v1")
 	if got, b, err := all.Manifest(t.Context(), "mirror/new", "v1", nil); err != nil || got.Digest != desc.Digest || string(b) != string(manifest) {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -118,7 +120,7 @@ func TestPagesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first(c.Tags(t.Context(), "a", nil)); err == nil {
+	if err := fixtures.First(c.Tags(t.Context(), "a", nil)); err == nil {
 		t.Error("a page of 5 MiB was read")
 	}
 }
@@ -144,7 +146,7 @@ func TestLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := collect(t, c.Tags(t.Context(), "a", nil)); !slices.Equal(got, []string{"v1", "v2"}) {
+		if got := fixtures.Collect(t, c.Tags(t.Context(), "a", nil)); !slices.Equal(got, []string{"v1", "v2"}) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -170,12 +172,12 @@ func TestNamesAreChecked(t *testing.T) {
 		},
 		Configure: func(*configuration.Configuration) {},
 	})
-	c := newClient(t, r, nil, nil)
+	c := fixtures.Client(t, r, nil, nil)
 	ctx := t.Context()
-	blob, b := content(t, 1)
+	blob, b := fixtures.Content(t, 1)
 	for _, name := range []string{"", "A", "a/../b", "a/", "/a", "a?b", "a b", "../../x"} {
 		for call, err := range map[string]error{
-			"resolve": second(c.Resolve(ctx, name, "v1")), "tags": first(c.Tags(ctx, name, nil)),
+			"resolve": second(c.Resolve(ctx, name, "v1")), "tags": fixtures.First(c.Tags(ctx, name, nil)),
 			"stat": second(c.StatBlob(ctx, name, blob.Digest)), "open": second(c.OpenBlob(ctx, name, blob)),
 			"start": second(c.StartUpload(ctx, name)), "mount": second(c.MountBlob(ctx, name, blob.Digest, "a")),
 			"resume": second(c.ResumeUpload(ctx, name, r.URL())), "untag": c.Untag(ctx, name, "v1"),

@@ -15,6 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 // manifestTypes are the types that we accept if the caller does not say.
@@ -119,13 +121,13 @@ func (c *Client) Manifest(ctx context.Context, repository, ref string, opts *Man
 
 func (c *Client) readManifest(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
-	tooLarge := fmt.Errorf("%w: the manifest at %s has more than %d bytes", ErrTooLarge, shownURL(resp.Request.URL), c.opts.MaxManifest)
+	tooLarge := fmt.Errorf("%w: the manifest at %s has more than %d bytes", ErrTooLarge, answer.Shown(resp.Request.URL), c.opts.MaxManifest)
 	if resp.ContentLength > c.opts.MaxManifest {
 		return nil, tooLarge
 	}
 	content, err := io.ReadAll(io.LimitReader(resp.Body, c.opts.MaxManifest+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", shownURL(resp.Request.URL), err)
+		return nil, fmt.Errorf("reading %s: %w", answer.Shown(resp.Request.URL), err)
 	}
 	if int64(len(content)) > c.opts.MaxManifest {
 		return nil, tooLarge
@@ -140,10 +142,10 @@ func describe(resp *http.Response, ref string, content []byte) (v1.Descriptor, e
 		if claimed, err := digest.Parse(claim); err == nil {
 			dgst = claimed.Algorithm().FromBytes(content)
 			if dgst != claimed {
-				return v1.Descriptor{}, fmt.Errorf("%w: %s: not %s but %s", ErrMismatch, shownURL(resp.Request.URL), claimed, dgst)
+				return v1.Descriptor{}, fmt.Errorf("%w: %s: not %s but %s", ErrMismatch, answer.Shown(resp.Request.URL), claimed, dgst)
 			}
 		} else if claim != "" && claim != ref {
-			return v1.Descriptor{}, fmt.Errorf("%w: %s: the registry says that its digest is %q", ErrMismatch, shownURL(resp.Request.URL), printable(claim))
+			return v1.Descriptor{}, fmt.Errorf("%w: %s: the registry says that its digest is %q", ErrMismatch, answer.Shown(resp.Request.URL), printable(claim))
 		}
 	}
 	return v1.Descriptor{MediaType: mediaType(resp.Header, content), Digest: dgst, Size: int64(len(content))}, nil
@@ -192,7 +194,7 @@ func (c *Client) PutManifest(ctx context.Context, repository, ref, mediaType str
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	return desc, checkDigest(resp, desc.Digest)
 }
 
@@ -218,7 +220,7 @@ func (c *Client) delete(ctx context.Context, repository, path string) error {
 	if err != nil {
 		return err
 	}
-	discard(resp)
+	answer.Discard(resp)
 	return nil
 }
 

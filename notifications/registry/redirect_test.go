@@ -13,14 +13,15 @@ import (
 	"testing"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 // A registry keeps its blobs in a store and sends us there, without our credential.
 func TestRedirectsDoNotTakeCredentialsAlong(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
-		t.Run(string(auth), func(t *testing.T) {
-			blob, b := content(t, 1000)
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+		t.Run(string(kind), func(t *testing.T) {
+			blob, b := fixtures.Content(t, 1000)
 			var mu sync.Mutex
 			var seen []http.Header
 			var back string
@@ -35,7 +36,7 @@ func TestRedirectsDoNotTakeCredentialsAlong(t *testing.T) {
 				http.ServeContent(w, req, "", modified(), bytes.NewReader(b))
 			}))
 			t.Cleanup(store.Close)
-			r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: func(next http.Handler) http.Handler {
+			r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					switch {
 					case req.URL.Path == "/back":
@@ -50,7 +51,7 @@ func TestRedirectsDoNotTakeCredentialsAlong(t *testing.T) {
 					}
 				})
 			}})
-			c := newClient(t, r, alice(r), nil)
+			c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 			check := func() {
 				t.Helper()
 				reader, err := c.OpenBlob(t.Context(), "team/app", blob)
@@ -97,14 +98,14 @@ func TestRedirectsAreBounded(t *testing.T) {
 			http.Redirect(w, req, target(req), http.StatusTemporaryRedirect)
 		})
 	}})
-	c := newClient(t, r, nil, nil)
+	c := fixtures.Client(t, r, nil, nil)
 	hops := 0
 	for name, to := range map[string]func(*http.Request) string{
 		"for ever": func(*http.Request) string { hops++; return fmt.Sprintf("/v2/a/%d", hops) },
 		"to http":  func(*http.Request) string { return plain.URL() + "/v2/a/tags/list" },
 	} {
 		target = to
-		if err := first(c.Tags(t.Context(), "a", nil)); !errors.Is(err, registry.ErrRefused) {
+		if err := fixtures.First(c.Tags(t.Context(), "a", nil)); !errors.Is(err, registry.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -119,8 +120,8 @@ func TestNobodySendsUsElsewhere(t *testing.T) {
 		t.Errorf("%s %s with %v", req.Method, req.URL, req.Header)
 	}))
 	t.Cleanup(elsewhere.Close)
-	for _, auth := range everyAuth() {
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: func(next http.Handler) http.Handler {
+	for _, kind := range fixtures.EveryAuth() {
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				next.ServeHTTP(&headerChanger{ResponseWriter: w, change: func(h http.Header) {
 					if h.Get("Location") != "" {
@@ -132,16 +133,16 @@ func TestNobodySendsUsElsewhere(t *testing.T) {
 				}}, req)
 			})
 		}})
-		c := newClient(t, r, alice(r), &registry.ClientOptions{PageSize: 1})
-		desc, b := content(t, 10)
+		c := fixtures.Client(t, r, fixtures.Alice(r), &registry.ClientOptions{PageSize: 1})
+		desc, b := fixtures.Content(t, 10)
 		if err := c.PutBlob(t.Context(), "a", desc, bytes.NewReader(b)); !errors.Is(err, registry.ErrRefused) {
-			t.Errorf("%s: an upload elsewhere: %v", auth, err)
+			t.Errorf("%s: an upload elsewhere: %v", kind, err)
 		}
 		if _, err := c.ResumeUpload(t.Context(), "a", elsewhere.URL); !errors.Is(err, registry.ErrRefused) {
-			t.Errorf("%s: resuming elsewhere: %v", auth, err)
+			t.Errorf("%s: resuming elsewhere: %v", kind, err)
 		}
 		for _, tag := range []string{"v1", "v2"} {
-			putEmptyIndex(t, c, "a", tag)
+			fixtures.EmptyIndex(t, c, "a", tag)
 		}
 		var tags []string
 		var last error
@@ -151,7 +152,7 @@ func TestNobodySendsUsElsewhere(t *testing.T) {
 			}
 		}
 		if !slices.Equal(tags, []string{"v1"}) || last == nil {
-			t.Errorf("%s: a page elsewhere: %q, %v", auth, tags, last)
+			t.Errorf("%s: a page elsewhere: %q, %v", kind, tags, last)
 		}
 	}
 }

@@ -14,6 +14,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
+	"github.com/regcast/regcast/notifications/registry/internal/backoff"
 )
 
 const (
@@ -39,7 +42,7 @@ func (c *Client) StartUpload(ctx context.Context, repository string) (*Upload, e
 	if err != nil {
 		return nil, err
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	return c.newUpload(repository, resp)
 }
 
@@ -162,7 +165,7 @@ func (u *Upload) Append(ctx context.Context, chunk []byte) error {
 			}
 			return err
 		}
-		if err := pause(ctx, exponential(stalls)); err != nil {
+		if err := backoff.Pause(ctx, backoff.Exponential(stalls)); err != nil {
 			return err
 		}
 	}
@@ -194,7 +197,7 @@ func (u *Upload) patch(ctx context.Context, r io.Reader, size int64) error {
 	if err != nil {
 		return body.blame(err)
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	return u.advance(resp, u.offset+size)
 }
 
@@ -208,7 +211,7 @@ func (u *Upload) sync(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking how far the upload is: %w", err)
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	return u.advance(resp, 0)
 }
 
@@ -252,7 +255,7 @@ func (u *Upload) finish(req *http.Request, dgst digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	return checkDigest(resp, dgst)
 }
 
@@ -266,7 +269,7 @@ func (u *Upload) Cancel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	discard(resp)
+	answer.Discard(resp)
 	return nil
 }
 
@@ -302,8 +305,8 @@ func (u *Upload) move(location string) error {
 	if err != nil || location == "" {
 		return fmt.Errorf("%w: the registry does not say where the upload goes on", ErrMismatch)
 	}
-	if originOf(next) != originOf(&u.c.base) {
-		return fmt.Errorf("%w: the upload goes on at %s, which is not %s", ErrRefused, shownURL(next), u.c.base.String())
+	if answer.Origin(next) != answer.Origin(&u.c.base) {
+		return fmt.Errorf("%w: the upload goes on at %s, which is not %s", ErrRefused, answer.Shown(next), u.c.base.String())
 	}
 	next.User, next.Fragment = nil, ""
 	u.location = next

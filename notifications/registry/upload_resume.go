@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcast/regcast/notifications/registry/internal/backoff"
 )
 
 const (
@@ -40,7 +42,7 @@ func (r *rest) from(offset int64) error {
 func (u *Upload) goOn(ctx context.Context, desc v1.Descriptor, r *rest, err error) error {
 	for tries, fruitless, most := 0, 0, int64(0); tries < maxResumes; tries++ {
 		// A registry may still be storing what came of the request that broke off.
-		if !u.brokeOff(err) || pause(ctx, exponential(fruitless+1)) != nil {
+		if !u.brokeOff(err) || backoff.Pause(ctx, backoff.Exponential(fruitless+1)) != nil {
 			return err
 		}
 		if serr := u.sync(ctx); serr != nil {

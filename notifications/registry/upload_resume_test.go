@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -79,20 +80,20 @@ func TestPutsGoOn(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 		}, 1, nil, nil, 0},
-		{"it is throttled", func(http.Handler) http.HandlerFunc { return status(503, "Retry-After", "30") }, 9, nil, errAny, 0},
+		{"it is throttled", func(http.Handler) http.HandlerFunc { return fixtures.Status(503, "Retry-After", "30") }, 9, nil, errAny, 0},
 		{"the reader fails", half, 1, broken, broken, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var f trap
+			var f fixtures.Trap
 			var seen recorder
 			var whole http.Handler
 			r := registrytest.Start(t, &registrytest.Options{Wrap: func(next http.Handler) http.Handler {
 				whole = next
 				return seen.Wrap(f.Wrap(next))
 			}})
-			c := newClient(t, r, nil, nil)
-			f.set("PUT", "/uploads/", test.times, test.spoil(whole))
-			blob, b := content(t, 100_000)
+			c := fixtures.Client(t, r, nil, nil)
+			f.Set("PUT", "/uploads/", test.times, test.spoil(whole))
+			blob, b := fixtures.Content(t, 100_000)
 			// What is before the blob is not the blob's.
 			all := &seekable{r: bytes.NewReader(append([]byte("before"), b...)), fail: test.fail}
 			_, _ = all.r.Seek(6, io.SeekStart)
@@ -100,8 +101,8 @@ func TestPutsGoOn(t *testing.T) {
 			if !errors.Is(err, test.want) && (test.want != errAny || err == nil) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
-			if f.done() == 0 || len(seen.ranges) != test.patches {
-				t.Errorf("spoilt %d times, %d PATCHes", f.sprung, len(seen.ranges))
+			if f.Done() == 0 || len(seen.ranges) != test.patches {
+				t.Errorf("spoilt %d times, %d PATCHes", f.Done(), len(seen.ranges))
 			}
 			if _, err := c.StatBlob(t.Context(), "team/app", blob.Digest); (err == nil) != (test.want == nil) {
 				t.Error(err)
@@ -137,8 +138,8 @@ func TestPutsDoNotGoOnForEver(t *testing.T) {
 					}
 				})
 			}})
-			blob, b := content(t, 1000)
-			err := newClient(t, r, nil, nil).PutBlob(t.Context(), "a", blob, &seekable{r: bytes.NewReader(b)})
+			blob, b := fixtures.Content(t, 1000)
+			err := fixtures.Client(t, r, nil, nil).PutBlob(t.Context(), "a", blob, &seekable{r: bytes.NewReader(b)})
 			if err == nil || errors.Is(err, registry.ErrNotFound) {
 				t.Error(err)
 			}
@@ -151,7 +152,7 @@ func TestPutsDoNotGoOnForEver(t *testing.T) {
 
 // A source that breaks off, and then has no ranges or other ones, is read to the end.
 func TestBlobReaderWithoutRanges(t *testing.T) {
-	blob, b := content(t, 100_000)
+	blob, b := fixtures.Content(t, 100_000)
 	whole := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b) }
 	for name, ranged := range map[string]http.HandlerFunc{
 		"it sends all": whole,
@@ -189,7 +190,7 @@ func TestBlobReaderWithoutRanges(t *testing.T) {
 					}
 				})
 			}})
-			reader, err := newClient(t, r, nil, nil).OpenBlob(t.Context(), "a", blob)
+			reader, err := fixtures.Client(t, r, nil, nil).OpenBlob(t.Context(), "a", blob)
 			if err != nil {
 				t.Fatal(err)
 			}

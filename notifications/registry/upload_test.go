@@ -19,6 +19,7 @@ import (
 	"github.com/olareg/olareg/config"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -61,11 +62,11 @@ func TestUploadsToOtherRegistries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			small, smallContent := content(t, 100)
+			small, smallContent := fixtures.Content(t, 100)
 			if err := c.PutBlob(t.Context(), "a", small, bytes.NewReader(smallContent)); err != nil {
 				t.Errorf("at once: %v", err)
 			}
-			blob, b := content(t, 20_500)
+			blob, b := fixtures.Content(t, 20_500)
 			if err := c.PutBlobChunks(t.Context(), "a", blob, bytes.NewReader(b)); err != nil {
 				t.Errorf("in chunks: %v", err)
 			}
@@ -88,7 +89,7 @@ func TestUploadsToOtherRegistries(t *testing.T) {
 			if u, err := c.MountBlob(t.Context(), "b", blob.Digest, "a"); err != nil || u != nil {
 				t.Errorf("mounted: %v, %v", u, err)
 			}
-			empty, _ := content(t, 0)
+			empty, _ := fixtures.Content(t, 0)
 			if err := c.PutBlob(t.Context(), "a", empty, bytes.NewReader(nil)); err != nil {
 				t.Errorf("nothing at once: %v", err)
 			}
@@ -106,8 +107,8 @@ func TestChunksAreBounded(t *testing.T) {
 			next.ServeHTTP(w, req)
 		})
 	}})
-	blob, b := content(t, 10)
-	err := newClient(t, r, nil, nil).PutBlobChunks(t.Context(), "a", blob, bytes.NewReader(b))
+	blob, b := fixtures.Content(t, 10)
+	err := fixtures.Client(t, r, nil, nil).PutBlobChunks(t.Context(), "a", blob, bytes.NewReader(b))
 	if !errors.Is(err, registry.ErrTooLarge) {
 		t.Errorf("chunks of a terabyte: %v", err)
 	}
@@ -115,7 +116,7 @@ func TestChunksAreBounded(t *testing.T) {
 
 // A chunk whose answer is lost, or that was stored in part, goes on where the registry is.
 func TestUploadsResume(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
 		for name, spoil := range map[string]func(next http.Handler) http.HandlerFunc{
 			"the answer is lost": func(next http.Handler) http.HandlerFunc {
 				return func(_ http.ResponseWriter, req *http.Request) {
@@ -129,7 +130,7 @@ func TestUploadsResume(t *testing.T) {
 					w.WriteHeader(http.StatusInternalServerError)
 				}
 			},
-			"503 before it was stored": func(http.Handler) http.HandlerFunc { return status(503) },
+			"503 before it was stored": func(http.Handler) http.HandlerFunc { return fixtures.Status(503) },
 			"another writer was there": func(next http.Handler) http.HandlerFunc {
 				return func(w http.ResponseWriter, req *http.Request) {
 					again := req.Clone(req.Context())
@@ -143,20 +144,20 @@ func TestUploadsResume(t *testing.T) {
 				}
 			},
 		} {
-			t.Run(string(auth)+"/"+name, func(t *testing.T) {
-				var f trap
+			t.Run(string(kind)+"/"+name, func(t *testing.T) {
+				var f fixtures.Trap
 				var whole http.Handler
-				r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: func(next http.Handler) http.Handler {
+				r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: func(next http.Handler) http.Handler {
 					whole = next
 					return f.Wrap(next)
 				}})
-				c := newClient(t, r, alice(r), &registry.ClientOptions{ChunkSize: 1000})
-				f.set("PATCH", "/uploads/", 2, spoil(whole))
-				blob, b := content(t, 3500)
+				c := fixtures.Client(t, r, fixtures.Alice(r), &registry.ClientOptions{ChunkSize: 1000})
+				f.Set("PATCH", "/uploads/", 2, spoil(whole))
+				blob, b := fixtures.Content(t, 3500)
 				if err := c.PutBlobChunks(t.Context(), "team/app", blob, bytes.NewReader(b)); err != nil {
 					t.Error(err)
 				}
-				if n := f.done(); n != 2 {
+				if n := f.Done(); n != 2 {
 					t.Errorf("spoilt %d times", n)
 				}
 				if got, err := c.StatBlob(t.Context(), "team/app", blob.Digest); err != nil || got.Size != 3500 {
@@ -169,23 +170,23 @@ func TestUploadsResume(t *testing.T) {
 
 // An upload that was left goes on with a new client, and one that is cancelled is gone.
 func TestUploadsOverARestart(t *testing.T) {
-	for _, auth := range everyAuth() {
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth})
-		blob, b := content(t, 3500)
-		u, err := newClient(t, r, alice(r), nil).StartUpload(t.Context(), "team/app")
+	for _, kind := range fixtures.EveryAuth() {
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind})
+		blob, b := fixtures.Content(t, 3500)
+		u, err := fixtures.Client(t, r, fixtures.Alice(r), nil).StartUpload(t.Context(), "team/app")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := u.Append(t.Context(), b[:2000]); err != nil || u.Offset() != 2000 {
 			t.Fatalf("%d bytes, %v", u.Offset(), err)
 		}
-		c := newClient(t, r, alice(r), nil)
+		c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 		resumed, err := c.ResumeUpload(t.Context(), "team/app", u.Location())
 		if err != nil || resumed.Offset() != 2000 {
-			t.Fatalf("%s: %v, %v", auth, resumed, err)
+			t.Fatalf("%s: %v, %v", kind, resumed, err)
 		}
 		if err := resumed.PutChunks(t.Context(), blob, bytes.NewReader(b[2000:])); err != nil {
-			t.Errorf("%s: %v", auth, err)
+			t.Errorf("%s: %v", kind, err)
 		}
 		if _, err := c.StatBlob(t.Context(), "team/app", blob.Digest); err != nil {
 			t.Error(err)
@@ -196,10 +197,10 @@ func TestUploadsOverARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := u.Cancel(t.Context()); err != nil {
-			t.Errorf("%s: %v", auth, err)
+			t.Errorf("%s: %v", kind, err)
 		}
 		if _, err := c.ResumeUpload(t.Context(), "team/app", u.Location()); !errors.Is(err, registry.ErrNotFound) {
-			t.Errorf("%s: a cancelled upload: %v", auth, err)
+			t.Errorf("%s: a cancelled upload: %v", kind, err)
 		}
 	}
 }
@@ -208,28 +209,28 @@ func TestUploadsOverARestart(t *testing.T) {
 func TestFailedUploadsAreCancelled(t *testing.T) {
 	for name, put := range map[string]func(*testing.T, *registry.Client) error{
 		"another digest": func(t *testing.T, c *registry.Client) error {
-			blob, _ := content(t, 1000)
-			_, other := content(t, 1000)
+			blob, _ := fixtures.Content(t, 1000)
+			_, other := fixtures.Content(t, 1000)
 			return c.PutBlob(t.Context(), "a", blob, bytes.NewReader(other))
 		},
 		"another digest, in chunks": func(t *testing.T, c *registry.Client) error {
-			blob, _ := content(t, 1000)
-			_, other := content(t, 1000)
+			blob, _ := fixtures.Content(t, 1000)
+			_, other := fixtures.Content(t, 1000)
 			return c.PutBlobChunks(t.Context(), "a", blob, bytes.NewReader(other))
 		},
 		"too little": func(t *testing.T, c *registry.Client) error {
-			blob, b := content(t, 1000)
+			blob, b := fixtures.Content(t, 1000)
 			return c.PutBlob(t.Context(), "a", blob, io.LimitReader(bytes.NewReader(b), 900))
 		},
 		"too little, in chunks": func(t *testing.T, c *registry.Client) error {
-			blob, b := content(t, 1000)
+			blob, b := fixtures.Content(t, 1000)
 			return c.PutBlobChunks(t.Context(), "a", blob, io.LimitReader(bytes.NewReader(b), 900))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var meter registrytest.Meter
 			r := registrytest.Start(t, &registrytest.Options{Wrap: meter.Wrap})
-			if err := put(t, newClient(t, r, nil, &registry.ClientOptions{ChunkSize: 300})); err == nil {
+			if err := put(t, fixtures.Client(t, r, nil, &registry.ClientOptions{ChunkSize: 300})); err == nil {
 				t.Error("it was stored")
 			}
 			if got := meter.Requests(); !slices.ContainsFunc(got, func(request string) bool {
@@ -253,14 +254,14 @@ func TestReadersAreGivenBack(t *testing.T) {
 			next.ServeHTTP(w, req)
 		})
 	}})
-	c := newClient(t, r, nil, nil)
-	blob, b := content(t, 1<<20)
+	c := fixtures.Client(t, r, nil, nil)
+	blob, b := fixtures.Content(t, 1<<20)
 	for range 20 {
-		reader := &countingReader{r: bytes.NewReader(b)}
+		reader := &fixtures.CountingReader{R: bytes.NewReader(b)}
 		if err := c.PutBlob(t.Context(), "a", blob, reader); err == nil {
 			t.Fatal("it was stored")
 		}
-		reader.n = 0
+		reader.N = 0
 		if err := c.PutBlob(t.Context(), "a", blob, bytes.NewReader(b)); err == nil {
 			t.Fatal("it was stored")
 		}
@@ -270,7 +271,7 @@ func TestReadersAreGivenBack(t *testing.T) {
 
 // A registry that does not mount takes an upload: at once, or after it said no.
 func TestMountsThatAreUploads(t *testing.T) {
-	blob, b := content(t, 1000)
+	blob, b := fixtures.Content(t, 1000)
 	for name, test := range map[string]struct {
 		options registrytest.Options
 		refuse  http.HandlerFunc
@@ -284,7 +285,7 @@ func TestMountsThatAreUploads(t *testing.T) {
 				return actions
 			},
 		}}, nil},
-		"no mounts": {registrytest.Options{}, status(http.StatusMethodNotAllowed)},
+		"no mounts": {registrytest.Options{}, fixtures.Status(http.StatusMethodNotAllowed)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.options.Wrap = func(next http.Handler) http.Handler {
@@ -297,7 +298,7 @@ func TestMountsThatAreUploads(t *testing.T) {
 				})
 			}
 			r := registrytest.Start(t, &test.options)
-			c := newClient(t, r, alice(r), nil)
+			c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 			u, err := c.MountBlob(t.Context(), "a", blob.Digest, "secret")
 			if err != nil || u == nil {
 				t.Fatalf("%v, %v", u, err)
@@ -314,10 +315,10 @@ func TestMountsThatAreUploads(t *testing.T) {
 
 // Sessions may have any address in the registry, and a query that is not ours to touch.
 func TestUploadLocations(t *testing.T) {
-	blob, b := content(t, 5)
-	for _, auth := range everyAuth() {
+	blob, b := fixtures.Content(t, 5)
+	for _, kind := range fixtures.EveryAuth() {
 		var final string
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: func(next http.Handler) http.Handler {
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				if rest, ours := strings.CutPrefix(req.URL.Path, "/artifacts-uploads/"); ours {
 					final = req.URL.RawQuery
@@ -330,13 +331,13 @@ func TestUploadLocations(t *testing.T) {
 				}}, req)
 			})
 		}})
-		c := newClient(t, r, alice(r), nil)
+		c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 		stream := io.MultiReader(bytes.NewReader(b)) // its token has to be there before it
 		if err := c.PutBlob(t.Context(), "team/app", blob, stream); err != nil {
-			t.Errorf("%s: %v", auth, err)
+			t.Errorf("%s: %v", kind, err)
 		}
 		if !strings.Contains(final, "&x=%2F+y&digest=sha256%3A") {
-			t.Errorf("%s: the session's query was changed: %q", auth, final)
+			t.Errorf("%s: the session's query was changed: %q", kind, final)
 		}
 	}
 }

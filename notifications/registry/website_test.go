@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -34,7 +35,7 @@ func TestRedirectsOfChanges(t *testing.T) {
 			}
 		})
 	}})
-	c := newClient(t, r, nil, nil)
+	c := fixtures.Client(t, r, nil, nil)
 	index := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
 	calls := map[string]func() error{
 		"put": func() error {
@@ -76,8 +77,8 @@ func TestAWebSiteIsNoRegistry(t *testing.T) {
 			_, _ = w.Write([]byte(strings.Repeat("<p>hello</p>", 10)))
 		})
 	}})
-	c := newClient(t, r, nil, nil)
-	desc, _ := content(t, 10)
+	c := fixtures.Client(t, r, nil, nil)
+	desc, _ := fixtures.Content(t, 10)
 	check := func(want error) {
 		t.Helper()
 		if got, err := c.Resolve(t.Context(), "a", desc.Digest.String()); !errors.Is(err, want) {

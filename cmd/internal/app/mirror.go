@@ -4,7 +4,7 @@ import (
 	"github.com/regcast/regcast/config"
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/endpoints/mirror"
-	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 )
 
 // buildEndpoint makes an endpoint of the kind that c says. opts are those of c, and more;
@@ -29,7 +29,7 @@ func buildEndpoint(c *config.Endpoint, opts *endpoints.Options, mirrored *mirror
 func mirrorSide(url, authFile string, tls config.ClientTLS) mirror.Registry {
 	r := mirror.Registry{URL: url, TLS: clientTLS(tls)}
 	if authFile != "" {
-		r.Credentials = registry.DockerConfig(authFile)
+		r.Credentials = auth.DockerConfig(authFile)
 	}
 	return r
 }

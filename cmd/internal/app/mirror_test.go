@@ -19,14 +19,15 @@ import (
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/notificationstest"
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 // dockerConfig writes a file with the credential for a registry, as "docker login" does.
 func dockerConfig(t *testing.T, file string, r *registrytest.Registry) {
 	t.Helper()
-	auth := base64.StdEncoding.EncodeToString([]byte(registrytest.Username + ":" + registrytest.Password))
-	if err := os.WriteFile(file, fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, r.Host(), auth), 0o600); err != nil {
+	encoded := base64.StdEncoding.EncodeToString([]byte(registrytest.Username + ":" + registrytest.Password))
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, r.Host(), encoded), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -45,7 +46,7 @@ func TestMirror(t *testing.T) {
 	a := startApp(t, load(t, dir, proxy("front", source.URL(), "")+
 		mirror(source.URL(), target.URL()+"/prefix", "target_auth_file = \"target.json\"\npropagate_deletes = true")))
 	there, err := registry.NewClient(target.URL(), &registry.ClientOptions{
-		Transport: registry.NewTransport(nil, &registry.TransportOptions{Credentials: registry.DockerConfig(filepath.Join(dir, "target.json"))}),
+		Transport: auth.NewTransport(nil, &auth.Options{Credentials: auth.DockerConfig(filepath.Join(dir, "target.json"))}),
 	})
 	if err != nil {
 		t.Fatal(err)

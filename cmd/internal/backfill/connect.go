@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 
 // ConnectOptions say how a registry is asked.
 type ConnectOptions struct {
-	Credentials registry.Credentials // nil: none
+	Credentials auth.Credentials // nil: none
 	UserAgent   string
 	Concurrency int     // requests at a time; at least 1
 	Rate        float64 // requests that begin in a second, at most; 0 is no limit
@@ -40,7 +41,7 @@ func Connect(base string, opts *ConnectOptions) (*registry.Client, error) {
 		g.every = time.Duration(float64(time.Second) / opts.Rate)
 	}
 	return registry.NewClient(base, &registry.ClientOptions{
-		Transport: registry.NewTransport(g, &registry.TransportOptions{
+		Transport: auth.NewTransport(g, &auth.Options{
 			Credentials: opts.Credentials,
 			UserAgent:   opts.UserAgent,
 			// How long a request waits at the gate is no fault of the registry.

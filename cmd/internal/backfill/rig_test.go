@@ -17,6 +17,7 @@ import (
 	"github.com/regcast/regcast/cmd/internal/admin"
 	"github.com/regcast/regcast/cmd/internal/backfill"
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -42,7 +43,7 @@ func (m *museum) connect(concurrency int) *registry.Client {
 	m.t.Helper()
 	c, err := backfill.Connect(m.URL(), &backfill.ConnectOptions{
 		Concurrency: concurrency, UserAgent: "test",
-		Credentials: registry.StaticCredential(m.URL(), registry.Credential{Username: registrytest.Username, Password: registrytest.Password}),
+		Credentials: auth.StaticCredential(m.URL(), auth.Credential{Username: registrytest.Username, Password: registrytest.Password}),
 	})
 	if err != nil {
 		m.t.Fatal(err)

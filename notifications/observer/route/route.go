@@ -3,7 +3,7 @@
 //
 // [Parse] is the one reading that all parts of regcast share. The observer tells by it what
 // a request was about, the proxy and its cache what they may refuse or keep, and the
-// registry client which scope a token needs. It is strict: what servers may read
+// transport of the registry client which scope a token needs. It is strict: what servers may read
 // differently is [Unclassified], and what happens to that is up to the caller. The tests
 // compare it with the router of CNCF distribution.
 //

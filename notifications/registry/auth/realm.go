@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"context"
@@ -7,15 +7,18 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 // realm is the URL of a registry's token server; relative to the registry's base if it
 // is not absolute.
-func (t *Transport) realm(registry *url.URL, realm string) (*url.URL, error) {
-	base := url.URL{Scheme: registry.Scheme, Host: registry.Host, Path: "/v2/"}
+func (t *Transport) realm(server *url.URL, realm string) (*url.URL, error) {
+	base := url.URL{Scheme: server.Scheme, Host: server.Host, Path: "/v2/"}
 	u, err := base.Parse(realm)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s names a token server that is no URL", ErrRefused, registry.Host)
+		return nil, fmt.Errorf("%w: %s names a token server that is no URL", registry.ErrRefused, server.Host)
 	}
 	u.User, u.Fragment = nil, ""
 	return u, nil
@@ -26,18 +29,18 @@ func (t *Transport) realm(registry *url.URL, realm string) (*url.URL, error) {
 // internal host that is not the registry's own has to be allowed by name. A name may
 // point elsewhere between this look-up and the connection; what stands against that is a
 // base transport with rules of its own.
-func (t *Transport) checkRealm(ctx context.Context, registry, realm *url.URL) error {
+func (t *Transport) checkRealm(ctx context.Context, server, realm *url.URL) error {
 	refuse := func(why string) error {
-		return fmt.Errorf("%w: %s has the token server %s, %s", ErrRefused, registry.Host, shownURL(realm), why)
+		return fmt.Errorf("%w: %s has the token server %s, %s", registry.ErrRefused, server.Host, answer.Shown(realm), why)
 	}
-	if realm.Scheme != "https" && (realm.Scheme != "http" || registry.Scheme == "https") {
+	if realm.Scheme != "https" && (realm.Scheme != "http" || server.Scheme == "https") {
 		return refuse("which is not https")
 	}
 	host := strings.ToLower(realm.Hostname())
 	if host == "" {
 		return refuse("which has no host")
 	}
-	if host == strings.ToLower(registry.Hostname()) || slices.ContainsFunc(t.opts.TokenHosts, func(allowed string) bool {
+	if host == strings.ToLower(server.Hostname()) || slices.ContainsFunc(t.opts.TokenHosts, func(allowed string) bool {
 		return strings.EqualFold(allowed, host) || strings.EqualFold(allowed, realm.Host)
 	}) {
 		return nil

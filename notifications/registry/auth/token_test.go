@@ -1,15 +1,19 @@
-package registry
+package auth
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 func TestExpiry(t *testing.T) {
@@ -122,7 +126,7 @@ func TestTokenCache(t *testing.T) {
 }
 
 func TestRealmGuard(t *testing.T) {
-	transport := NewTransport(nil, &TransportOptions{
+	transport := NewTransport(nil, &Options{
 		TokenHosts: []string{"auth.internal", "10.1.1.1:8443"},
 		LookupHost: func(_ context.Context, host string) ([]netip.Addr, error) {
 			switch host {
@@ -170,22 +174,22 @@ func TestRealmGuard(t *testing.T) {
 		{"https://r.example", "https://10.1.1.1:8443/token", "https://10.1.1.1:8443/token"},
 		{"https://r.example", "https://10.1.1.1:9443/token", ""},
 	} {
-		registry, err := url.Parse(test.registry + "/v2/")
+		server, err := url.Parse(test.registry + "/v2/")
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := ""
-		realm, err := transport.realm(registry, test.realm)
+		realm, err := transport.realm(server, test.realm)
 		if err == nil {
-			if err = transport.checkRealm(t.Context(), registry, realm); err == nil {
+			if err = transport.checkRealm(t.Context(), server, realm); err == nil {
 				got = realm.String()
 			}
 		}
 		if got != test.want {
 			t.Errorf("%s has %q: %q (%v), want %q", test.registry, test.realm, got, err, test.want)
 		}
-		if err != nil && !errors.Is(err, ErrRefused) && !strings.Contains(err.Error(), "no such host") {
-			t.Errorf("%s has %q: %v is not ErrRefused", test.registry, test.realm, err)
+		if err != nil && !errors.Is(err, registry.ErrRefused) && !strings.Contains(err.Error(), "no such host") {
+			t.Errorf("%s has %q: %v is not registry.ErrRefused", test.registry, test.realm, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("a secret in %v", err)
@@ -193,36 +197,23 @@ func TestRealmGuard(t *testing.T) {
 	}
 }
 
-func FuzzParseContentRange(f *testing.F) {
-	f.Add("bytes 0-9/10")
-	f.Add("bytes 5-/*")
-	f.Add("bytes 0-9/-10")
-	f.Fuzz(func(t *testing.T, value string) {
-		first, size, err := parseContentRange(value)
-		if err == nil && (first < 0 || size < -1) || err != nil && !errors.Is(err, ErrMismatch) {
-			t.Errorf("%q: %d of %d, %v", value, first, size, err)
-		}
-	})
-}
-
-func TestParseContentRange(t *testing.T) {
+func TestChooseChallenge(t *testing.T) {
 	for _, test := range []struct {
-		value       string
-		first, size int64
-		ok          bool
+		fields []string
+		want   string
 	}{
-		{"bytes 5-9/10", 5, 10, true},
-		{"bytes 5-9/*", 5, -1, true},
-		{"", 0, 0, false},
-		{"bytes */10", 0, 0, false},
-		{"bytes 5/10", 0, 0, false},
-		{"bytes 5-9", 0, 0, false},
-		{"bytes -5-9/10", 0, 0, false},
-		{"bytes 5-9/x", 0, 0, false},
+		{[]string{`Basic realm=x, Bearer realm=y`}, "bearer"},
+		{[]string{`Digest realm=x`, `Basic realm=x`}, "basic"},
+		{[]string{`Bearer error="insufficient_scope"`, `Basic realm=x`}, "basic"},
+		{[]string{`Bearer service="x"`}, ""},
+		{[]string{`Negotiate`}, ""},
 	} {
-		first, size, err := parseContentRange(test.value)
-		if (err == nil) != test.ok || test.ok && (first != test.first || size != test.size) {
-			t.Errorf("%q: %d %d %v", test.value, first, size, err)
+		got := ""
+		if c := chooseChallenge(answer.Challenges(http.Header{"Www-Authenticate": test.fields})); c != nil {
+			got = c.Scheme
+		}
+		if got != test.want {
+			t.Errorf("%q: %q, want %q", test.fields, got, test.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/regcast/regcast/notifications/registry"
 )
 
 const (
@@ -43,14 +45,14 @@ func askHelper(ctx context.Context, name, address string) (Credential, error) {
 	case err != nil:
 		return Credential{}, err
 	}
-	var answer struct{ Username, Secret string }
-	if json.Unmarshal(out.b.Bytes(), &answer) != nil {
+	var reply struct{ Username, Secret string }
+	if json.Unmarshal(out.b.Bytes(), &reply) != nil {
 		return Credential{}, errors.New("its answer is not JSON")
 	}
-	if answer.Username == "<token>" {
-		return Credential{RefreshToken: answer.Secret}, nil
+	if reply.Username == "<token>" {
+		return Credential{RefreshToken: reply.Secret}, nil
 	}
-	return Credential{Username: answer.Username, Password: answer.Secret}, nil
+	return Credential{Username: reply.Username, Password: reply.Secret}, nil
 }
 
 // A boundedBuffer refuses more than a helper has to say. It has no ReadFrom, which would
@@ -59,7 +61,7 @@ type boundedBuffer struct{ b bytes.Buffer }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if b.b.Len()+len(p) > maxHelperOutput {
-		return 0, fmt.Errorf("%w: its output", ErrTooLarge)
+		return 0, fmt.Errorf("%w: its output", registry.ErrTooLarge)
 	}
 	return b.b.Write(p)
 }

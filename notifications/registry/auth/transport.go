@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"context"
@@ -8,14 +8,16 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
+	"github.com/regcast/regcast/notifications/registry/internal/backoff"
 )
 
-// TransportOptions are what a [Transport] may be told. The zero value is anonymous and
+// Options are what a [Transport] may be told. The zero value is anonymous and
 // has the defaults named here.
-type TransportOptions struct {
+type Options struct {
 	// Credentials tells who we are to a registry; nil is nobody. It is asked again after
 	// CredentialAge, and at once when a registry refuses what it said.
 	Credentials   Credentials
@@ -55,8 +57,8 @@ type TransportOptions struct {
 	UserAgent string // for requests that have none; default "regcast"
 }
 
-func (o *TransportOptions) withDefaults() TransportOptions {
-	var out TransportOptions
+func (o *Options) withDefaults() Options {
+	var out Options
 	if o != nil {
 		out = *o
 	}
@@ -67,7 +69,7 @@ func (o *TransportOptions) withDefaults() TransportOptions {
 		out.Attempts = 5
 	}
 	if out.Backoff == nil {
-		out.Backoff = exponential
+		out.Backoff = backoff.Exponential
 	}
 	if out.MaxTokens == 0 {
 		out.MaxTokens = 1024
@@ -106,22 +108,22 @@ const maxOrigins = 256
 // concurrent use, starts no goroutine, and keeps nothing open but base's connections.
 type Transport struct {
 	base   http.RoundTripper
-	opts   TransportOptions
+	opts   Options
 	tokens *tokenCache
 
-	probes  flights[*challenge]
+	probes  flights[*answer.Challenge]
 	asked   flights[Credential]
 	fetches flights[token]
 
 	mu          sync.Mutex
-	challenges  map[string]*challenge // by origin; nil in it: none is needed
+	challenges  map[string]*answer.Challenge // by origin; nil in it: none is needed
 	credentials map[string]heldCredential
 }
 
 // NewTransport returns a transport that makes its requests by base; nil is an
 // [http.Transport] of its own, which leaves contents compressed and keeps 100 idle
 // connections to a host.
-func NewTransport(base http.RoundTripper, opts *TransportOptions) *Transport {
+func NewTransport(base http.RoundTripper, opts *Options) *Transport {
 	if base == nil {
 		base = newBase()
 	}
@@ -130,7 +132,7 @@ func NewTransport(base http.RoundTripper, opts *TransportOptions) *Transport {
 		base:        base,
 		opts:        o,
 		tokens:      newTokenCache(o.MaxTokens),
-		challenges:  make(map[string]*challenge),
+		challenges:  make(map[string]*answer.Challenge),
 		credentials: make(map[string]heldCredential),
 	}
 }
@@ -160,8 +162,8 @@ func (t *Transport) CloseIdleConnections() {
 // redirected from another origin. Of an answer 401 it learns how to authenticate, and
 // sends the request once more if its body can be had again.
 //
-// Errors: those of the base transport; of the credentials; *[Error] from a token server;
-// [ErrRefused] for a token server that the transport does not go to.
+// Errors: those of the base transport; of the credentials; *[registry.Error] from a token server;
+// [registry.ErrRefused] for a token server that the transport does not go to.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := newPayload(req)
 	defer body.sent()
@@ -188,24 +190,24 @@ func (t *Transport) roundTrip(req *http.Request, body *payload) (*http.Response,
 	}
 	t.tokens.drop(grant.key, grant.token)
 	t.forgetCredential(req.URL.Host)
-	offered := chooseChallenge(parseChallenges(resp.Header))
+	offered := chooseChallenge(answer.Challenges(resp.Header))
 	if offered == nil {
 		return resp, nil
 	}
-	t.remember(originOf(req.URL), offered)
-	need.addAll(offered.params["scope"])
-	if offered.params["error"] == "insufficient_scope" && grant.fresh && grant.token.scopes.covers(need) {
+	t.remember(answer.Origin(req.URL), offered)
+	need.addAll(offered.Params["scope"])
+	if offered.Params["error"] == "insufficient_scope" && grant.fresh && grant.token.scopes.covers(need) {
 		return resp, nil // the token server was asked for exactly this just now
 	}
 	again, err := t.authorize(req, need)
 	if err != nil {
-		discard(resp)
+		answer.Discard(resp)
 		return nil, err
 	}
 	if again.header() == "" || again.header() == grant.header() || !body.rewind() {
 		return resp, nil
 	}
-	discard(resp)
+	answer.Discard(resp)
 	return t.send(req, body, again.header())
 }
 
@@ -234,7 +236,7 @@ func (t *Transport) authorize(req *http.Request, need scopeSet) (grant, error) {
 	if err != nil {
 		return grant{}, err
 	}
-	if offered.scheme == "bearer" {
+	if offered.Scheme == "bearer" {
 		if credential.AccessToken != "" {
 			return grant{basic: "Bearer " + credential.AccessToken}, nil
 		}
@@ -251,12 +253,12 @@ func basic(username, password string) string {
 }
 
 // challenge returns how a registry wants its clients to authenticate, nil if it does not.
-func (t *Transport) challenge(req *http.Request) (*challenge, error) {
-	origin := originOf(req.URL)
+func (t *Transport) challenge(req *http.Request) (*answer.Challenge, error) {
+	origin := answer.Origin(req.URL)
 	if known, found := t.knownChallenge(origin); found {
 		return known, nil
 	}
-	return t.probes.do(req.Context(), origin, func(ctx context.Context) (*challenge, error) {
+	return t.probes.do(req.Context(), origin, func(ctx context.Context) (*answer.Challenge, error) {
 		if known, found := t.knownChallenge(origin); found { // another's, since we looked
 			return known, nil
 		}
@@ -264,7 +266,7 @@ func (t *Transport) challenge(req *http.Request) (*challenge, error) {
 	})
 }
 
-func (t *Transport) knownChallenge(origin string) (*challenge, bool) {
+func (t *Transport) knownChallenge(origin string) (*answer.Challenge, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known, found := t.challenges[origin]
@@ -272,26 +274,26 @@ func (t *Transport) knownChallenge(origin string) (*challenge, bool) {
 }
 
 // probe asks a registry for its base end point, without credentials.
-func (t *Transport) probe(ctx context.Context, registry *url.URL) (*challenge, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, t.opts.AuthTimeout, fmt.Errorf("no answer from %s in %v", registry.Host, t.opts.AuthTimeout))
+func (t *Transport) probe(ctx context.Context, server *url.URL) (*answer.Challenge, error) {
+	bounded, cancel := context.WithTimeoutCause(ctx, t.opts.AuthTimeout, fmt.Errorf("no answer from %s in %v", server.Host, t.opts.AuthTimeout))
 	defer cancel()
-	base := url.URL{Scheme: registry.Scheme, Host: registry.Host, Path: "/v2/"}
+	base := url.URL{Scheme: server.Scheme, Host: server.Host, Path: "/v2/"}
 	req, err := http.NewRequestWithContext(bounded, http.MethodGet, base.String(), nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := t.send(req, newPayload(req), "")
 	if err != nil {
-		return nil, probeError(ctx, bounded, registry.Host, err)
+		return nil, probeError(ctx, bounded, server.Host, err)
 	}
-	defer discard(resp)
+	defer answer.Discard(resp)
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		offered := chooseChallenge(parseChallenges(resp.Header))
-		t.remember(originOf(registry), offered)
+		offered := chooseChallenge(answer.Challenges(resp.Header))
+		t.remember(answer.Origin(server), offered)
 		return offered, nil
 	case resp.StatusCode < http.StatusInternalServerError && resp.StatusCode != http.StatusTooManyRequests:
-		t.remember(originOf(registry), nil)
+		t.remember(answer.Origin(server), nil)
 	}
 	return nil, nil // the request itself will show
 }
@@ -306,7 +308,7 @@ func probeError(caller, bounded context.Context, host string, err error) error {
 }
 
 // remember notes what a registry wants.
-func (t *Transport) remember(origin string, c *challenge) {
+func (t *Transport) remember(origin string, c *answer.Challenge) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, found := t.challenges[origin]; !found && len(t.challenges) >= maxOrigins {
@@ -320,42 +322,26 @@ func (t *Transport) remember(origin string, c *challenge) {
 
 // chooseChallenge prefers tokens to passwords, and returns nil if neither is offered. A
 // token has to be had from somewhere.
-func chooseChallenge(offered []challenge) *challenge {
-	var basic *challenge
+func chooseChallenge(offered []answer.Challenge) *answer.Challenge {
+	var basic *answer.Challenge
 	for i, c := range offered {
 		switch {
-		case c.scheme == "bearer" && c.params["realm"] != "":
+		case c.Scheme == "bearer" && c.Params["realm"] != "":
 			return &offered[i]
-		case c.scheme == "basic" && basic == nil:
+		case c.Scheme == "basic" && basic == nil:
 			basic = &offered[i]
 		}
 	}
 	return basic
 }
 
-// originOf is the scheme, host and port of a URL: where a credential may go.
-func originOf(u *url.URL) string {
-	scheme, port := strings.ToLower(u.Scheme), u.Port()
-	if port == "" {
-		port = defaultPort(scheme)
-	}
-	return scheme + "://" + strings.ToLower(net.JoinHostPort(u.Hostname(), port))
-}
-
-func defaultPort(scheme string) string {
-	if scheme == "http" {
-		return "80"
-	}
-	return "443"
-}
-
 // crossed tells whether a request was redirected, at whatever step, from another origin
 // than its own: credentials are not for it. An [http.Client] tells by Request.Response.
 func crossed(req *http.Request) bool {
-	origin := originOf(req.URL)
+	origin := answer.Origin(req.URL)
 	for r := req; r.Response != nil && r.Response.Request != nil; {
 		r = r.Response.Request
-		if originOf(r.URL) != origin {
+		if answer.Origin(r.URL) != origin {
 			return true
 		}
 	}

@@ -1,4 +1,4 @@
-package registry
+package answer
 
 import (
 	"net/http"
@@ -8,19 +8,19 @@ import (
 // maxChallenges bounds what is read of one answer; servers send one or two.
 const maxChallenges = 16
 
-// A challenge is one way to authenticate that a server offers.
-type challenge struct {
-	scheme string            // in lower case
-	params map[string]string // by names in lower case; of a name given twice, the first
+// A Challenge is one way to authenticate that a server offers.
+type Challenge struct {
+	Scheme string            // in lower case
+	Params map[string]string // by names in lower case; of a name given twice, the first
 }
 
-// parseChallenges reads every WWW-Authenticate field of h (RFC 9110 section 11.6.1): a
+// Challenges reads every WWW-Authenticate field of h (RFC 9110 section 11.6.1): a
 // list that commas separate, of challenges whose own parameters commas separate, too.
 // It takes what servers send beyond the grammar: values with colons and slashes that
 // are not quoted, quotes that never end, empty list elements. What cannot be read is
 // skipped.
-func parseChallenges(h http.Header) []challenge {
-	var found []challenge
+func Challenges(h http.Header) []Challenge {
+	var found []Challenge
 	for _, field := range h.Values("WWW-Authenticate") {
 		p := challengeParser{rest: field}
 		for len(found) < maxChallenges {
@@ -41,7 +41,7 @@ type challengeParser struct {
 
 // challenge reads a scheme and the parameters up to the next scheme. It returns false
 // at the end.
-func (p *challengeParser) challenge() (challenge, bool) {
+func (p *challengeParser) challenge() (Challenge, bool) {
 	for p.rest != "" {
 		p.skip(" \t,")
 		scheme := p.token()
@@ -49,12 +49,12 @@ func (p *challengeParser) challenge() (challenge, bool) {
 			p.rest = p.rest[min(1, len(p.rest)):]
 			continue
 		}
-		c := challenge{scheme: strings.ToLower(scheme), params: make(map[string]string)}
-		for p.parameter(c.params) {
+		c := Challenge{Scheme: strings.ToLower(scheme), Params: make(map[string]string)}
+		for p.parameter(c.Params) {
 		}
 		return c, true
 	}
-	return challenge{}, false
+	return Challenge{}, false
 }
 
 // parameter reads "name = value" into params. It returns false, having read nothing, if

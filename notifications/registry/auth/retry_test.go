@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ type step struct {
 
 func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == "/v2/" {
-		return answer(req, http.StatusOK), nil
+		return answered(req, http.StatusOK), nil
 	}
 	next := s.steps[min(len(s.at), len(s.steps)-1)]
 	s.at = append(s.at, time.Now())
@@ -49,14 +49,14 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	if next.err != nil {
 		return nil, next.err
 	}
-	resp := answer(req, next.status)
+	resp := answered(req, next.status)
 	if next.after != "" {
 		resp.Header.Set("Retry-After", next.after)
 	}
 	return resp, nil
 }
 
-func answer(req *http.Request, status int) *http.Response {
+func answered(req *http.Request, status int) *http.Response {
 	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader("{}")), Request: req}
 }
 
@@ -101,7 +101,7 @@ func TestRepetition(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{steps: test.steps}
 				told := 0
-				transport := NewTransport(s, &TransportOptions{
+				transport := NewTransport(s, &Options{
 					Backoff: func(int) time.Duration { return 3 * time.Second },
 					OnRetry: func(*http.Request, *http.Response, error, time.Duration) { told++ },
 				})
@@ -130,21 +130,11 @@ func TestRepetition(t *testing.T) {
 	}
 }
 
-func TestExponentialBackoff(t *testing.T) {
-	for attempt, want := range map[int]time.Duration{1: 250 * time.Millisecond, 2: 500 * time.Millisecond, 5: 4 * time.Second, 6: 5 * time.Second, 1000: 5 * time.Second} {
-		for range 100 {
-			if got := exponential(attempt); got > want || got < want*3/4 {
-				t.Errorf("after attempt %d: %v, want up to a quarter less than %v", attempt, got, want)
-			}
-		}
-	}
-}
-
 // A wait ends with the context, and does not begin if it would not end before.
 func TestWaitsEndWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []step{{status: 503}}}
-		transport := NewTransport(s, &TransportOptions{Backoff: func(int) time.Duration { return time.Minute }})
+		transport := NewTransport(s, &Options{Backoff: func(int) time.Duration { return time.Minute }})
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		req, _ := http.NewRequestWithContext(ctx, "GET", "http://r.example/v2/a/tags/list", nil)
@@ -259,10 +249,10 @@ func TestNoAnswer(t *testing.T) {
 		attempts := 0
 		transport := NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/v2/" {
-				return answer(req, http.StatusOK), nil
+				return answered(req, http.StatusOK), nil
 			}
 			if attempts++; attempts == 2 {
-				return answer(req, http.StatusOK), nil
+				return answered(req, http.StatusOK), nil
 			}
 			<-req.Context().Done()
 			return nil, req.Context().Err()

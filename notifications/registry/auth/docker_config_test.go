@@ -1,4 +1,4 @@
-package registry_test
+package auth_test
 
 import (
 	"context"
@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
@@ -48,8 +49,8 @@ func TestDockerConfig(t *testing.T) {
 		},
 		"credHelpers": {"helper.example": "one", "keychain.example": "identity", "empty.example": "nothing"}
 	}`, encoded, encoded, encoded, encoded), 0o600)
-	credentials := registry.DockerConfig(file)
-	for host, want := range map[string]registry.Credential{
+	credentials := auth.DockerConfig(file)
+	for host, want := range map[string]auth.Credential{
 		"plain.example":        {Username: "alice", Password: "correct:horse"},
 		"scheme.example":       {Username: "alice", Password: "correct:horse"},
 		"port.example:5000":    {Username: "bob", Password: "b"},
@@ -68,7 +69,7 @@ func TestDockerConfig(t *testing.T) {
 	}
 
 	store := write(t, filepath.Join(t.TempDir(), "config.json"), `{"credsStore": "one"}`, 0o600)
-	if got, err := registry.DockerConfig(store)(t.Context(), "any.example"); err != nil || got.Password != "for any.example" {
+	if got, err := auth.DockerConfig(store)(t.Context(), "any.example"); err != nil || got.Password != "for any.example" {
 		t.Errorf("credsStore: %#v, %v", got, err)
 	}
 }
@@ -77,12 +78,12 @@ func TestDockerConfig(t *testing.T) {
 func TestDockerConfigChanges(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config.json")
-	if _, err := registry.DockerConfig(file)(t.Context(), "r.example"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := auth.DockerConfig(file)(t.Context(), "r.example"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	t.Setenv("DOCKER_CONFIG", dir)
-	own := registry.DockerConfig("")
-	if got, err := own(t.Context(), "r.example"); err != nil || got != (registry.Credential{}) {
+	own := auth.DockerConfig("")
+	if got, err := own(t.Context(), "r.example"); err != nil || got != (auth.Credential{}) {
 		t.Errorf("no file of the user's own: %#v, %v", got, err)
 	}
 	for i, user := range []string{"alice", "robert", "carol"} {
@@ -97,7 +98,7 @@ func TestDockerConfigChanges(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := own(t.Context(), "r.example"); err != nil || got != (registry.Credential{}) {
+	if got, err := own(t.Context(), "r.example"); err != nil || got != (auth.Credential{}) {
 		t.Errorf("the file was removed: %#v, %v", got, err)
 	}
 }
@@ -120,7 +121,7 @@ func TestDockerConfigKeepsSecrets(t *testing.T) {
 		"missing":      `{"credHelpers":{"r.example":"missing"}}`,
 	} {
 		file := write(t, filepath.Join(dir, name), text, 0o600)
-		_, err := registry.DockerConfig(file)(t.Context(), "r.example")
+		_, err := auth.DockerConfig(file)(t.Context(), "r.example")
 		if err == nil || strings.Contains(err.Error(), "swordfish") || strings.Contains(err.Error(), "c3dvcmRmaXNo") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -131,9 +132,9 @@ func TestDockerConfigKeepsSecrets(t *testing.T) {
 }
 
 func TestCredentialsPrintWithoutSecrets(t *testing.T) {
-	c := registry.Credential{Username: "alice", Password: "swordfish", RefreshToken: "swordfish", AccessToken: "swordfish"}
+	c := auth.Credential{Username: "alice", Password: "swordfish", RefreshToken: "swordfish", AccessToken: "swordfish"}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, value := range []any{c, &c, struct{ C registry.Credential }{c}, []registry.Credential{c}} {
+		for _, value := range []any{c, &c, struct{ C auth.Credential }{c}, []auth.Credential{c}} {
 			if got := fmt.Sprintf(format, value); strings.Contains(got, "swordfish") {
 				t.Errorf("%s: %s", format, got)
 			}
@@ -144,15 +145,15 @@ func TestCredentialsPrintWithoutSecrets(t *testing.T) {
 // Credentials of a file open a real registry, by a password and by a helper; a helper is
 // not run for each request.
 func TestDockerConfigOpensARegistry(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth})
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind})
 		runs := filepath.Join(t.TempDir(), "runs")
 		helper(t, "counting", fmt.Sprintf(`echo run >> %s; echo '{"Username":%q,"Secret":%q}'`, runs, registrytest.Username, registrytest.Password))
 		file := write(t, filepath.Join(t.TempDir(), "config.json"), fmt.Sprintf(`{"credHelpers":{%q:"counting"}}`, r.Host()), 0o600)
-		c := newClient(t, r, registry.DockerConfig(file), nil)
-		image(t, c, "team/app", "v1")
+		c := fixtures.Client(t, r, auth.DockerConfig(file), nil)
+		fixtures.Image(t, c, "team/app", "v1")
 		if b, err := os.ReadFile(runs); err != nil || string(b) != "run\n" {
-			t.Errorf("%s: the helper's runs: %q, %v", auth, b, err)
+			t.Errorf("%s: the helper's runs: %q, %v", kind, b, err)
 		}
 	}
 }
@@ -165,7 +166,7 @@ func TestHelpersThatHang(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	if _, err := registry.DockerConfig(file)(ctx, "r.example"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 4*time.Second {
+	if _, err := auth.DockerConfig(file)(ctx, "r.example"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 4*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }

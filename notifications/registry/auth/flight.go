@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func (f *flights[T]) do(ctx context.Context, key string, work func(context.Conte
 		f.mu.Lock()
 		shared, found := f.flying[key]
 		if !found {
-			own := &flight[T]{landed: make(chan struct{}), err: errors.New("registry: the work panicked")}
+			own := &flight[T]{landed: make(chan struct{}), err: errors.New("auth: the work panicked")}
 			if f.flying == nil {
 				f.flying = make(map[string]*flight[T])
 			}

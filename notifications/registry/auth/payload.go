@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"errors"
@@ -60,7 +60,7 @@ func (p *payload) sent() {
 }
 
 // errTurnOver ends the reading of an attempt that was given up.
-var errTurnOver = errors.New("registry: this attempt was given up")
+var errTurnOver = errors.New("auth: this attempt was given up")
 
 // A stream is a body that cannot be had again. It is lent to one attempt after the other
 // until one reads. A transport may go on reading and closing after it has returned, so

@@ -1,4 +1,4 @@
-package registry_test
+package auth_test
 
 import (
 	"bytes"
@@ -11,20 +11,22 @@ import (
 	"testing"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 // Below a reverse proxy a transport gives the registry our credential in place of the
 // client's, for streamed bodies, too, and leaves the requests as they are.
 func TestBelowAReverseProxy(t *testing.T) {
-	for _, auth := range everyAuth() {
-		t.Run(authName(auth), func(t *testing.T) {
-			r := registrytest.Start(t, &registrytest.Options{Auth: auth})
+	for _, kind := range fixtures.EveryAuth() {
+		t.Run(fixtures.AuthName(kind), func(t *testing.T) {
+			r := registrytest.Start(t, &registrytest.Options{Auth: kind})
 			upstream, err := url.Parse(r.URL())
 			if err != nil {
 				t.Fatal(err)
 			}
-			transport := registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)})
+			transport := auth.NewTransport(nil, &auth.Options{Credentials: fixtures.Alice(r)})
 			t.Cleanup(transport.CloseIdleConnections)
 			front := httptest.NewServer(&httputil.ReverseProxy{
 				Rewrite: func(pr *httputil.ProxyRequest) {
@@ -40,11 +42,11 @@ func TestBelowAReverseProxy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			desc, _ := image(t, c, "team/app", "v1")
+			desc, _ := fixtures.Image(t, c, "team/app", "v1")
 			if got, err := c.Resolve(t.Context(), "team/app", "v1"); err != nil || got.Digest != desc.Digest {
 				t.Errorf("%v, %v", got, err)
 			}
-			blob, b := content(t, 3<<20)
+			blob, b := fixtures.Content(t, 3<<20)
 			if err := c.PutBlob(t.Context(), "team/app", blob, io.MultiReader(bytes.NewReader(b))); err != nil {
 				t.Errorf("a stream: %v", err)
 			}
@@ -81,7 +83,7 @@ func (u unchanged) RoundTrip(req *http.Request) (*http.Response, error) {
 // A client's own Authorization goes through as it is.
 func TestAuthorizationOfTheCaller(t *testing.T) {
 	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Htpasswd})
-	transport := registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)})
+	transport := auth.NewTransport(nil, &auth.Options{Credentials: fixtures.Alice(r)})
 	t.Cleanup(transport.CloseIdleConnections)
 	for user, want := range map[string]int{"": 200, "mallory": 401} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.URL()+"/v2/", nil)

@@ -1,4 +1,4 @@
-package registry_test
+package auth_test
 
 import (
 	"bytes"
@@ -19,16 +19,18 @@ import (
 	"time"
 
 	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/auth"
+	"github.com/regcast/regcast/notifications/registry/internal/fixtures"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 // Many who begin at the same time ask once how to authenticate, and once for a token.
 func TestOneProbeAndOneTokenForAll(t *testing.T) {
-	for _, auth := range everyAuth() {
-		t.Run(authName(auth), func(t *testing.T) {
+	for _, kind := range fixtures.EveryAuth() {
+		t.Run(fixtures.AuthName(kind), func(t *testing.T) {
 			var meter registrytest.Meter
-			r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: meter.Wrap})
-			c := newClient(t, r, alice(r), nil)
+			r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: meter.Wrap})
+			c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 			var wait sync.WaitGroup
 			for range 20 {
 				wait.Go(func() {
@@ -67,7 +69,7 @@ func TestAnAbandonedProbeIsTakenOver(t *testing.T) {
 			next.ServeHTTP(w, req)
 		})
 	}})
-	c := newClient(t, r, alice(r), nil)
+	c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 	first, cancel := context.WithCancel(t.Context())
 	results := make(chan error, 2)
 	go func() { results <- c.Ping(first) }()
@@ -93,16 +95,16 @@ func TestScopes(t *testing.T) {
 		want []string // of all token requests, in order
 	}{
 		{"ping", func(c *registry.Client) error { return c.Ping(ctx) }, []string{""}},
-		{"catalog", func(c *registry.Client) error { return first(c.Repositories(ctx, nil)) }, []string{"registry:catalog:*"}},
-		{"tags", func(c *registry.Client) error { return first(c.Tags(ctx, "a/b", nil)) }, []string{"repository:a/b:pull"}},
+		{"catalog", func(c *registry.Client) error { return fixtures.First(c.Repositories(ctx, nil)) }, []string{"registry:catalog:*"}},
+		{"tags", func(c *registry.Client) error { return fixtures.First(c.Tags(ctx, "a/b", nil)) }, []string{"repository:a/b:pull"}},
 		{"resolve", func(c *registry.Client) error { _, err := c.Resolve(ctx, "a/b", "v1"); return err }, []string{"repository:a/b:pull"}},
 		{"mount", func(c *registry.Client) error {
-			desc, _ := content(t, 1)
+			desc, _ := fixtures.Content(t, 1)
 			_, err := c.MountBlob(ctx, "a/b", desc.Digest, "c/d")
 			return err
 		}, []string{"repository:a/b:pull,push repository:c/d:pull"}},
 		{"upload, then read: one token for both", func(c *registry.Client) error {
-			desc, b := content(t, 1)
+			desc, b := fixtures.Content(t, 1)
 			if err := c.PutBlob(ctx, "a/b", desc, bytes.NewReader(b)); err != nil {
 				return err
 			}
@@ -118,7 +120,7 @@ func TestScopes(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := len(r.Tokens.Requests())
-			if err := test.call(newClient(t, r, alice(r), nil)); err != nil && !errors.Is(err, registry.ErrNotFound) {
+			if err := test.call(fixtures.Client(t, r, fixtures.Alice(r), nil)); err != nil && !errors.Is(err, registry.ErrNotFound) {
 				t.Error(err)
 			}
 			var got []string
@@ -135,7 +137,7 @@ func TestScopes(t *testing.T) {
 // A path that says nothing of a repository has one that the caller names.
 func TestWithRepository(t *testing.T) {
 	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
-	transport := registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)})
+	transport := auth.NewTransport(nil, &auth.Options{Credentials: fixtures.Alice(r)})
 	t.Cleanup(transport.CloseIdleConnections)
 	ctx := registry.WithRepository(t.Context(), "team/app")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, r.URL()+"/sessions/1", io.MultiReader(strings.NewReader("a stream")))
@@ -152,13 +154,6 @@ func TestWithRepository(t *testing.T) {
 	}
 }
 
-func first(names func(func(string, error) bool)) error {
-	for _, err := range names {
-		return err
-	}
-	return nil
-}
-
 // A registry that does not take a token any more gets another, once.
 func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	var refuse atomic.Int32
@@ -171,8 +166,8 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 			next.ServeHTTP(w, req)
 		}))
 	}})
-	c := newClient(t, r, alice(r), nil)
-	desc, manifest := image(t, c, "team/app", "v1")
+	c := fixtures.Client(t, r, fixtures.Alice(r), nil)
+	desc, manifest := fixtures.Image(t, c, "team/app", "v1")
 
 	refuse.Store(1)
 	meter.Reset()
@@ -193,33 +188,22 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}
 
 	// A stream is not sent again, but the token is not used again either.
-	blob, b := content(t, 100)
+	blob, b := fixtures.Content(t, 100)
 	u, err := c.StartUpload(t.Context(), "team/app")
 	if err != nil {
 		t.Fatal(err)
 	}
 	refuse.Store(1)
-	stream := &countingReader{r: bytes.NewReader(b)}
+	stream := &fixtures.CountingReader{R: bytes.NewReader(b)}
 	if err := u.Put(t.Context(), blob, stream); !errors.Is(err, registry.ErrUnauthorized) {
 		t.Errorf("a stream that was refused: %v", err)
 	}
-	if stream.n > 100 {
-		t.Errorf("%d bytes of a stream of 100 were read", stream.n)
+	if stream.N > 100 {
+		t.Errorf("%d bytes of a stream of 100 were read", stream.N)
 	}
-	if err := c.PutBlob(t.Context(), "team/app", blob, &countingReader{r: bytes.NewReader(b)}); err != nil {
+	if err := c.PutBlob(t.Context(), "team/app", blob, &fixtures.CountingReader{R: bytes.NewReader(b)}); err != nil {
 		t.Errorf("the next stream: %v", err)
 	}
-}
-
-type countingReader struct {
-	r io.Reader
-	n int
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += n
-	return n, err
 }
 
 // What may not be done is said so, without asking for the same token again and again.
@@ -234,12 +218,12 @@ func TestDenied(t *testing.T) {
 			return slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return a != "pull" })
 		}},
 	})
-	desc, manifest := image(t, newClient(t, r, alice(r), nil), "team/app", "v1")
-	for name, credentials := range map[string]registry.Credentials{
-		"bob":    registry.StaticCredential(r.Host(), registry.Credential{Username: "bob", Password: "b"}),
-		"nobody": registry.Anonymous,
+	desc, manifest := fixtures.Image(t, fixtures.Client(t, r, fixtures.Alice(r), nil), "team/app", "v1")
+	for name, credentials := range map[string]auth.Credentials{
+		"bob":    auth.StaticCredential(r.Host(), auth.Credential{Username: "bob", Password: "b"}),
+		"nobody": auth.Anonymous,
 	} {
-		c := newClient(t, r, credentials, nil)
+		c := fixtures.Client(t, r, credentials, nil)
 		if _, err := c.Resolve(t.Context(), "team/app", "v1"); err != nil {
 			t.Errorf("%s pulls: %v", name, err)
 		}
@@ -266,16 +250,16 @@ func TestScopesOfAChallenge(t *testing.T) {
 			[]string{"registry:special:read repository:team/app:pull repository:team/base:pull"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var f trap
+			var f fixtures.Trap
 			r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token, Wrap: f.Wrap})
-			putEmptyIndex(t, newClient(t, r, alice(r), nil), "team/app", "v1")
-			c := newClient(t, r, alice(r), nil)
+			fixtures.EmptyIndex(t, fixtures.Client(t, r, fixtures.Alice(r), nil), "team/app", "v1")
+			c := fixtures.Client(t, r, fixtures.Alice(r), nil)
 			resolve := func() error { _, err := c.Resolve(t.Context(), "team/app", "v1"); return err }
 			if err := resolve(); err != nil {
 				t.Fatal(err)
 			}
 			before := len(r.Tokens.Requests())
-			f.set("HEAD", "/manifests/", 1, status(401, "WWW-Authenticate",
+			f.Set("HEAD", "/manifests/", 1, fixtures.Status(401, "WWW-Authenticate",
 				fmt.Sprintf("Bearer realm=%q,service=%q,%s", r.URL()+registrytest.TokenPath, registrytest.TokenService, test.challenge)))
 			if err := resolve(); err != nil {
 				t.Error(err)
@@ -294,7 +278,7 @@ func TestScopesOfAChallenge(t *testing.T) {
 // A client of a proxy that has our credential cannot have scopes of its choice asked for.
 func TestScopesCannotBeInjected(t *testing.T) {
 	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
-	transport := registry.NewTransport(nil, &registry.TransportOptions{Credentials: alice(r)})
+	transport := auth.NewTransport(nil, &auth.Options{Credentials: fixtures.Alice(r)})
 	t.Cleanup(transport.CloseIdleConnections)
 	for _, from := range []string{"b:pull+repository:c", "b:*", "b%20c", "../b", ""} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL()+"/v2/a/blobs/uploads/?mount=sha256:x&from="+from, nil)
@@ -315,19 +299,19 @@ func TestScopesCannotBeInjected(t *testing.T) {
 }
 
 func TestWrongCredentials(t *testing.T) {
-	for _, auth := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
+	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
 		var meter registrytest.Meter
-		r := registrytest.Start(t, &registrytest.Options{Auth: auth, Wrap: meter.Wrap})
-		c := newClient(t, r, registry.StaticCredential(r.URL(), registry.Credential{Username: registrytest.Username, Password: "swordfish"}), nil)
+		r := registrytest.Start(t, &registrytest.Options{Auth: kind, Wrap: meter.Wrap})
+		c := fixtures.Client(t, r, auth.StaticCredential(r.URL(), auth.Credential{Username: registrytest.Username, Password: "swordfish"}), nil)
 		err := c.Ping(t.Context())
 		if !errors.Is(err, registry.ErrUnauthorized) {
-			t.Errorf("%s: %v", auth, err)
+			t.Errorf("%s: %v", kind, err)
 		}
 		if strings.Contains(fmt.Sprint(err), "swordfish") {
-			t.Errorf("%s: a secret in %v", auth, err)
+			t.Errorf("%s: a secret in %v", kind, err)
 		}
 		if got := meter.Requests(); len(got) != 2 {
-			t.Errorf("%s: %q: a wrong password was repeated", auth, got)
+			t.Errorf("%s: %q: a wrong password was repeated", kind, got)
 		}
 	}
 }
@@ -336,11 +320,11 @@ func TestWrongCredentials(t *testing.T) {
 func TestCredentialsThatChange(t *testing.T) {
 	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Htpasswd})
 	asked := 0
-	c := newClient(t, r, func(context.Context, string) (registry.Credential, error) {
+	c := fixtures.Client(t, r, func(context.Context, string) (auth.Credential, error) {
 		if asked++; asked == 1 {
-			return registry.Credential{Username: registrytest.Username, Password: "old"}, nil
+			return auth.Credential{Username: registrytest.Username, Password: "old"}, nil
 		}
-		return registry.Credential{Username: registrytest.Username, Password: registrytest.Password}, nil
+		return auth.Credential{Username: registrytest.Username, Password: registrytest.Password}, nil
 	}, nil)
 	for range 3 {
 		if err := c.Ping(t.Context()); err != nil {
@@ -363,7 +347,7 @@ func TestRefreshTokens(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token, Tokens: registrytest.TokenOptions{OAuth: test.oauth}})
-			c := newClient(t, r, registry.StaticCredential(r.URL(), registry.Credential{
+			c := fixtures.Client(t, r, auth.StaticCredential(r.URL(), auth.Credential{
 				Username: registrytest.Username, RefreshToken: r.Tokens.RefreshToken(registrytest.Username),
 			}), nil)
 			if err := c.Ping(t.Context()); err != nil {
@@ -386,7 +370,7 @@ func TestTokensExpire(t *testing.T) {
 	server := fakeTokenRegistry(t, &meter, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"access_token":"t","expires_in":60,"issued_at":%q}`, time.Now().Add(-54*time.Second).UTC().Format(time.RFC3339))
 	})
-	c, err := registry.NewClient(server.URL, nil)
+	c, err := registry.NewClient(server.URL, &registry.ClientOptions{Transport: auth.NewTransport(nil, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,7 +442,7 @@ func TestTokenAnswers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := fakeTokenRegistry(t, &registrytest.Meter{}, test.answer)
-			c, err := registry.NewClient(server.URL, nil)
+			c, err := registry.NewClient(server.URL, &registry.ClientOptions{Transport: auth.NewTransport(nil, nil)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -494,7 +478,7 @@ func TestInternalTokenServers(t *testing.T) {
 		{nil, registry.ErrRefused, 0},
 		{[]string{"localhost"}, nil, 1},
 	} {
-		transport := registry.NewTransport(nil, &registry.TransportOptions{
+		transport := auth.NewTransport(nil, &auth.Options{
 			TokenHosts: test.allowed,
 			LookupHost: func(context.Context, string) ([]netip.Addr, error) {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
@@ -532,13 +516,13 @@ func TestChallengesWithoutNeed(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string][]string{"tags": {"v1"}})
 	}))
 	t.Cleanup(server.Close)
-	c, err := registry.NewClient(server.URL, &registry.ClientOptions{Transport: registry.NewTransport(nil, &registry.TransportOptions{
-		Credentials: registry.StaticCredential(server.URL, registry.Credential{Username: "u", Password: "p"}),
+	c, err := registry.NewClient(server.URL, &registry.ClientOptions{Transport: auth.NewTransport(nil, &auth.Options{
+		Credentials: auth.StaticCredential(server.URL, auth.Credential{Username: "u", Password: "p"}),
 	})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := collect(t, c.Tags(t.Context(), "a", nil)); !slices.Equal(got, []string{"v1"}) {
+	if got := fixtures.Collect(t, c.Tags(t.Context(), "a", nil)); !slices.Equal(got, []string{"v1"}) {
 		t.Errorf("tags %q", got)
 	}
 	if authorized.Load() != 0 {
@@ -550,8 +534,8 @@ func TestChallengesWithoutNeed(t *testing.T) {
 // itself refuses is: the next request finds one that was healed meanwhile.
 func TestACredentialThatATokenServerRefusesIsAskedForAgain(t *testing.T) {
 	r := registrytest.Start(t, &registrytest.Options{Auth: registrytest.Token})
-	c := registry.Credential{Username: registrytest.Username, Password: "wrong"}
-	client := newClient(t, r, func(context.Context, string) (registry.Credential, error) { return c, nil }, nil)
+	c := auth.Credential{Username: registrytest.Username, Password: "wrong"}
+	client := fixtures.Client(t, r, func(context.Context, string) (auth.Credential, error) { return c, nil }, nil)
 	if _, err := client.Resolve(t.Context(), "team/app", "1.0"); !errors.Is(err, registry.ErrUnauthorized) {
 		t.Fatalf("with a wrong password: %v", err)
 	}

@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"context"
@@ -6,25 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
+	"github.com/regcast/regcast/notifications/registry/internal/backoff"
 )
-
-// maxDrained is how much of an answer that is not used is read, in bytes, so that its
-// connection can be used again.
-const maxDrained = 64 << 10
-
-// exponential is the waiting time that most clients of registries have: it doubles from
-// 250 ms to 5 s, and a random quarter of it is taken away so that clients spread out.
-func exponential(attempt int) time.Duration {
-	wait := 250 * time.Millisecond << min(attempt-1, 10)
-	wait = min(wait, 5*time.Second)
-	return wait - rand.N(wait/4)
-}
 
 // send makes a request with a value for Authorization ("" for none), and again if it
 // fails in a way that may pass.
@@ -38,8 +26,8 @@ func (t *Transport) send(req *http.Request, body *payload, authorization string)
 		if t.opts.OnRetry != nil {
 			t.opts.OnRetry(req, resp, err, wait)
 		}
-		discard(resp)
-		if err := pause(req.Context(), wait); err != nil {
+		answer.Discard(resp)
+		if err := backoff.Pause(req.Context(), wait); err != nil {
 			body.close()
 			return nil, err
 		}
@@ -70,7 +58,7 @@ func (t *Transport) attempt(req *http.Request, body io.ReadCloser, authorization
 	timer := time.AfterFunc(t.opts.HeaderTimeout, cancel)
 	resp, err := t.base.RoundTrip(out.WithContext(ctx))
 	if !timer.Stop() && req.Context().Err() == nil {
-		discard(resp)
+		answer.Discard(resp)
 		return nil, fmt.Errorf("no answer in %v: %w", t.opts.HeaderTimeout, os.ErrDeadlineExceeded)
 	}
 	if err != nil {
@@ -108,7 +96,7 @@ func (t *Transport) judge(req *http.Request, resp *http.Response, err error, att
 	if !passing(req.Method, resp.StatusCode) {
 		return 0, false
 	}
-	if asked, ok := retryAfter(resp.Header, time.Now()); ok {
+	if asked, ok := answer.RetryAfter(resp.Header, time.Now()); ok {
 		return asked, asked <= t.opts.MaxRetryAfter
 	}
 	return wait, true
@@ -126,40 +114,8 @@ func passing(method string, status int) bool {
 	return status >= 500 && method != http.MethodPatch
 }
 
-// retryAfter reads the header of that name (RFC 9110 section 10.2.3): seconds or a date.
-func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, true
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, at.Sub(now)), true
-	}
-	return 0, false
-}
-
 // fits tells whether a wait ends before the context does.
 func fits(ctx context.Context, wait time.Duration) bool {
 	deadline, bounded := ctx.Deadline()
 	return !bounded || time.Until(deadline) > wait
-}
-
-// pause waits, or returns why the context ended before.
-func pause(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
-
-// discard is done with an answer, which may be nil.
-func discard(resp *http.Response) {
-	if resp != nil {
-		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
-		resp.Body.Close()
-	}
 }

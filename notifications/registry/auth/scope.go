@@ -1,7 +1,6 @@
-package registry
+package auth
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/regcast/regcast/notifications/internal/names"
 	"github.com/regcast/regcast/notifications/observer/route"
+	"github.com/regcast/regcast/notifications/registry"
 )
 
 // A scopeSet is what a token is asked to allow: actions by resource, "repository:team/app"
@@ -56,15 +56,6 @@ func (s scopeSet) entries() []string {
 	return entries
 }
 
-type repositoryKey struct{}
-
-// WithRepository names the repository that a request is about, for the scope of its
-// token, where the path does not: an upload session may have any address
-// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs).
-func WithRepository(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, repositoryKey{}, name)
-}
-
 // scopesOf derives what a request needs from its method and path, as
 // https://distribution.github.io/distribution/spec/auth/scope/ names it.
 func scopesOf(req *http.Request) scopeSet {
@@ -76,7 +67,7 @@ func scopesOf(req *http.Request) scopeSet {
 	}
 	repository := at.Repository
 	if repository == "" && at.Class != route.Base {
-		repository, _ = req.Context().Value(repositoryKey{}).(string)
+		repository = registry.RepositoryFrom(req.Context())
 	}
 	if repository == "" {
 		return scopes

@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/regcast/regcast/notifications/registry"
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 const (
@@ -22,15 +25,15 @@ const (
 )
 
 // token returns a token that allows what is needed, from the cache or from its server.
-func (t *Transport) token(req *http.Request, c *challenge, credential Credential, need scopeSet) (grant, error) {
-	realm, err := t.realm(req.URL, c.params["realm"])
+func (t *Transport) token(req *http.Request, c *answer.Challenge, credential Credential, need scopeSet) (grant, error) {
+	realm, err := t.realm(req.URL, c.Params["realm"])
 	if err != nil {
 		return grant{}, err
 	}
 	key := tokenKey{
-		origin:     originOf(req.URL),
+		origin:     answer.Origin(req.URL),
 		realm:      realm.String(),
-		service:    c.params["service"],
+		service:    c.Params["service"],
 		credential: credential.hash(),
 	}
 	if held, found := t.tokens.get(key, need, time.Now()); found {
@@ -49,13 +52,13 @@ func (t *Transport) token(req *http.Request, c *challenge, credential Credential
 }
 
 // fetch asks a token server and keeps what it says.
-func (t *Transport) fetch(ctx context.Context, registry, realm *url.URL, key tokenKey, credential Credential, need scopeSet) (token, error) {
+func (t *Transport) fetch(ctx context.Context, server, realm *url.URL, key tokenKey, credential Credential, need scopeSet) (token, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, t.opts.AuthTimeout, fmt.Errorf("no answer from %s in %v", realm.Host, t.opts.AuthTimeout))
 	defer cancel()
-	fetched, err := t.ask(bounded, registry, realm, key.service, credential, need.entries())
+	fetched, err := t.ask(bounded, server, realm, key.service, credential, need.entries())
 	if err != nil {
-		if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrDenied) {
-			t.forgetCredential(registry.Host)
+		if errors.Is(err, registry.ErrUnauthorized) || errors.Is(err, registry.ErrDenied) {
+			t.forgetCredential(server.Host)
 		}
 		if ctx.Err() == nil && bounded.Err() != nil {
 			err = context.Cause(bounded)
@@ -71,15 +74,15 @@ func (t *Transport) fetch(ctx context.Context, registry, realm *url.URL, key tok
 // (https://distribution.github.io/distribution/spec/auth/oauth/), by GET with a password
 // or as nobody (https://distribution.github.io/distribution/spec/auth/token/), and by GET
 // where a server has no POST.
-func (t *Transport) ask(ctx context.Context, registry, realm *url.URL, service string, credential Credential, scopes []string) (token, error) {
-	if err := t.checkRealm(ctx, registry, realm); err != nil {
+func (t *Transport) ask(ctx context.Context, server, realm *url.URL, service string, credential Credential, scopes []string) (token, error) {
+	if err := t.checkRealm(ctx, server, realm); err != nil {
 		return token{}, err
 	}
 	password := credential.Password
 	if credential.RefreshToken != "" {
 		fetched, err := t.askOAuth(ctx, realm, service, credential.RefreshToken, scopes)
-		var answer *Error
-		if !errors.As(err, &answer) || answer.Status != http.StatusNotFound && answer.Status != http.StatusMethodNotAllowed {
+		var refusal *registry.Error
+		if !errors.As(err, &refusal) || refusal.Status != http.StatusNotFound && refusal.Status != http.StatusMethodNotAllowed {
 			return fetched, err
 		}
 		if password == "" {
@@ -130,37 +133,37 @@ func (t *Transport) askOAuth(ctx context.Context, realm *url.URL, service, refre
 func (t *Transport) receive(req *http.Request, authorization string) (token, error) {
 	resp, err := t.send(req, newPayload(req), authorization)
 	if err != nil {
-		return token{}, fmt.Errorf("asking %s: %w", shownURL(req.URL), err)
+		return token{}, fmt.Errorf("asking %s: %w", answer.Shown(req.URL), err)
 	}
 	resp.Request = req
 	if resp.StatusCode != http.StatusOK {
-		return token{}, newError(resp)
+		return token{}, registry.ErrorFrom(resp)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenBody+1))
 	switch {
 	case err != nil:
-		return token{}, fmt.Errorf("asking %s: %w", shownURL(req.URL), err)
+		return token{}, fmt.Errorf("asking %s: %w", answer.Shown(req.URL), err)
 	case len(body) > maxTokenBody:
-		return token{}, fmt.Errorf("%w: the answer of %s", ErrTooLarge, shownURL(req.URL))
+		return token{}, fmt.Errorf("%w: the answer of %s", registry.ErrTooLarge, answer.Shown(req.URL))
 	}
-	var answer struct {
+	var reply struct {
 		Token       string    `json:"token"`
 		AccessToken string    `json:"access_token"`
 		ExpiresIn   float64   `json:"expires_in"` // seconds
 		IssuedAt    time.Time `json:"issued_at"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return token{}, fmt.Errorf("%s answered something that is not a token", shownURL(req.URL))
+	if err := json.Unmarshal(body, &reply); err != nil {
+		return token{}, fmt.Errorf("%s answered something that is not a token", answer.Shown(req.URL))
 	}
-	value := answer.Token
+	value := reply.Token
 	if value == "" {
-		value = answer.AccessToken
+		value = reply.AccessToken
 	}
 	if value == "" {
-		return token{}, fmt.Errorf("%s answered without a token", shownURL(req.URL))
+		return token{}, fmt.Errorf("%s answered without a token", answer.Shown(req.URL))
 	}
-	return token{value: value, expires: expiry(answer.ExpiresIn, answer.IssuedAt, time.Now())}, nil
+	return token{value: value, expires: expiry(reply.ExpiresIn, reply.IssuedAt, time.Now())}, nil
 }
 
 // expiry is when to stop using a token. A server's clock that is not ours shows as an
