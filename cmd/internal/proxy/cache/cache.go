@@ -158,9 +158,10 @@ func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
 		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: q.route.Class}, r)
 		return
 	}
-	if e, ok := c.usable(value); ok && !q.fresh {
+	now := time.Now()
+	if e, ok := c.usable(value, now); ok && !q.fresh {
 		c.metrics.count(q.route.Class, resultHit)
-		c.serve(w, r, e, "HIT")
+		e.serve(w, r, now)
 		return
 	}
 	if q.fresh {
@@ -181,7 +182,7 @@ func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
 	}
 	if e := f.entry(); e != nil {
 		c.metrics.count(q.route.Class, resultShared)
-		c.serve(w, r, e, "HIT")
+		e.serve(w, r, time.Now())
 		return
 	}
 	c.metrics.count(q.route.Class, resultMiss) // of which the answer cannot be kept, or nobody waits for it
@@ -189,7 +190,7 @@ func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
 }
 
 // usable returns the entry in value if it is still good.
-func (c *Cache) usable(value []byte) (*entry, bool) {
+func (c *Cache) usable(value []byte, now time.Time) (*entry, bool) {
 	if value == nil {
 		return nil, false
 	}
@@ -198,12 +199,7 @@ func (c *Cache) usable(value []byte) (*entry, bool) {
 		c.metrics.errors[operationDecode].Inc()
 		return nil, false
 	}
-	return e, time.Now().Before(e.until)
-}
-
-func (c *Cache) serve(w http.ResponseWriter, r *http.Request, e *entry, status string) {
-	w.Header().Set("X-Cache", status)
-	e.serve(w, r)
+	return e, now.Before(e.until)
 }
 
 // fill has the registry answer q and keeps the answer, if it may, as one of generation in,

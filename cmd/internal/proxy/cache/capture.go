@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -207,14 +208,15 @@ func (c *capture) entry(q *question) (*entry, reason) {
 	if !verified(q, c.Header(), c.body.Bytes()) {
 		return nil, reasonUnverified
 	}
-	e := &entry{header: make(http.Header), body: bytes.Clone(c.body.Bytes())}
+	e := &entry{body: bytes.Clone(c.body.Bytes())}
 	for _, name := range kept() {
-		if v := c.Header()[name]; len(v) > 0 && len(v) <= 16 {
-			e.header[name] = v
+		values := c.Header()[name]
+		if name == "Content-Length" && !q.head {
+			values = []string{strconv.Itoa(len(e.body))}
 		}
-	}
-	if !q.head {
-		e.header["Content-Length"] = []string{strconv.Itoa(len(e.body))}
+		if len(values) > 0 && len(values) <= maxHeaderValues {
+			e.header = append(e.header, field{name, slices.Clip(values)})
+		}
 	}
 	return e, ""
 }

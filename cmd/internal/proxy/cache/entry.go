@@ -17,43 +17,70 @@ func kept() []string {
 type entry struct {
 	stored time.Time
 	until  time.Time // whatever the store says
-	header http.Header
+	header []field   // those of kept that there are, in its order
 	body   []byte
 }
 
+// A field is a header of an entry, with one value or more.
+type field struct {
+	name   string
+	values []string
+}
+
+// maxHeaderValues is how many values a header may have.
+const maxHeaderValues = 16
+
 // entryVersion is the first byte of an entry.
-const entryVersion = 1
+const entryVersion = 2
 
 // encode returns what [decode] reads.
 func (e *entry) encode() []byte {
-	b := append(make([]byte, 0, 512+len(e.body)), entryVersion)
-	b = binary.AppendVarint(b, e.stored.UnixMilli())
-	b = binary.AppendVarint(b, e.until.UnixMilli())
+	var head []byte
+	rest := e.header
 	for _, name := range kept() {
-		values := e.header[name]
-		b = binary.AppendUvarint(b, uint64(len(values)))
+		var values []string
+		if len(rest) > 0 && rest[0].name == name {
+			values, rest = rest[0].values, rest[1:]
+		}
+		head = binary.AppendUvarint(head, uint64(len(values)))
 		for _, v := range values {
-			b = binary.AppendUvarint(b, uint64(len(v)))
-			b = append(b, v...)
+			head = binary.AppendUvarint(head, uint64(len(v)))
+			head = append(head, v...)
 		}
 	}
+	b := append(make([]byte, 0, 32+len(head)+len(e.body)), entryVersion)
+	b = binary.AppendVarint(b, e.stored.UnixMilli())
+	b = binary.AppendVarint(b, e.until.UnixMilli())
+	b = binary.AppendUvarint(b, uint64(len(head)))
+	b = append(b, head...)
 	return append(b, e.body...)
 }
 
-// decode reads an entry; ok tells whether b is one. Its body is part of b.
+// decode reads an entry; ok tells whether b is one. Its body is part of b. It is done for
+// each request, and so all values are parts of one string and of one slice.
 func decode(b []byte) (e *entry, ok bool) {
 	if len(b) == 0 || b[0] != entryVersion {
 		return nil, false
 	}
 	d := decoder{rest: b[1:]}
-	e = &entry{stored: time.UnixMilli(d.varint()), until: time.UnixMilli(d.varint()), header: make(http.Header, len(kept()))}
+	e = &entry{stored: time.UnixMilli(d.varint()), until: time.UnixMilli(d.varint())}
+	head := d.next()
+	e.body = d.rest
+	in, text := decoder{rest: head}, string(head)
+	e.header = make([]field, 0, len(kept()))
+	values := make([]string, 0, len(kept()))
 	for _, name := range kept() {
-		for range min(d.uvarint(), 16) {
-			e.header[name] = append(e.header[name], d.text())
+		from := len(values)
+		for range min(in.uvarint(), maxHeaderValues) {
+			v := in.next()
+			end := len(text) - len(in.rest)
+			values = append(values, text[end-len(v):end])
+		}
+		if len(values) > from {
+			e.header = append(e.header, field{name, values[from:len(values):len(values)]})
 		}
 	}
-	e.body = d.rest
-	return e, !d.bad
+	return e, !d.bad && !in.bad && len(in.rest) == 0
 }
 
 // A decoder reads from the front of rest until something is bad.
@@ -83,25 +110,28 @@ func (d *decoder) skip(n int) {
 	d.rest = d.rest[n:]
 }
 
-func (d *decoder) text() string {
+// next returns the next bytes, behind their number.
+func (d *decoder) next() []byte {
 	n := d.uvarint()
 	if n > uint64(len(d.rest)) {
 		d.bad = true
-		return ""
+		d.rest = nil
+		return nil
 	}
-	s := string(d.rest[:n])
+	b := d.rest[:n]
 	d.rest = d.rest[n:]
-	return s
+	return b
 }
 
 // serve answers r.
-func (e *entry) serve(w http.ResponseWriter, r *http.Request) {
+func (e *entry) serve(w http.ResponseWriter, r *http.Request, now time.Time) {
 	h := w.Header()
-	for name, values := range e.header {
-		h[name] = values[:len(values):len(values)]
+	for _, f := range e.header {
+		h[f.name] = f.values
 	}
-	age := max(0, int64(time.Since(e.stored)/time.Second))
+	age := max(0, int64(now.Sub(e.stored)/time.Second))
 	h.Set("Age", strconv.FormatInt(age, 10))
+	h.Set("X-Cache", "HIT")
 	if matches(r.Header["If-None-Match"], h.Get("Etag")) {
 		h.Del("Content-Length")
 		h.Del("Content-Type")
