@@ -48,24 +48,24 @@ func ParseBaseURL(s string) (BaseURL, error) {
 // proxy that passes on such a header as its client sent it must not be trusted. What is no
 // host gives the zero value.
 func BaseURLOf(r *http.Request, trusted ...netip.Prefix) BaseURL {
-	u := &url.URL{Scheme: "http", Host: r.Host}
+	scheme, host := "http", r.Host
 	if r.TLS != nil {
-		u.Scheme = "https"
+		scheme = "https"
 	}
 	f := forwardingOf(r, trusted)
 	if f.proto != "" {
-		u.Scheme = f.proto
+		scheme = f.proto
 	}
 	if f.host != "" {
-		u.Host = f.host
+		host = f.host
 	}
-	if !isHost(u.Host) {
+	if !isHost(host) {
 		return BaseURL{}
 	}
 	if i := strings.Index(r.URL.Path, "/v2/"); i > 0 {
-		u.Path = r.URL.Path[:i]
+		return newBaseURL(&url.URL{Scheme: scheme, Host: host, Path: r.URL.Path[:i]})
 	}
-	return newBaseURL(u)
+	return BaseURL{scheme + "://" + host + "/"}
 }
 
 func newBaseURL(u *url.URL) BaseURL {

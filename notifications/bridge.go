@@ -283,11 +283,8 @@ func (l *bridgeListener) writeContent(ctx context.Context, action string, repo r
 	}
 	var noURL error
 	if urls := l.bridge.opts.URLs; urls != nil {
-		ref, err := reference.WithDigest(repo, target.Digest)
-		if err == nil {
-			target.URL, err = build(urls, ref)
-		}
-		if err != nil {
+		var err error
+		if target.URL, err = build(urls, canonical{repo, target.Digest}); err != nil {
 			noURL = fmt.Errorf("building the url of %s in %s: %w", target.Digest, target.Repository, err)
 		}
 	}
@@ -296,6 +293,20 @@ func (l *bridgeListener) writeContent(ctx context.Context, action string, repo r
 	}
 	return noURL
 }
+
+// A canonical is what reference.WithDigest makes of a repository and a digest. That tries
+// the digest with a regular expression, which is a quarter of what an event takes; here it
+// is known to be one.
+type canonical struct {
+	reference.Named
+	dgst digest.Digest
+}
+
+// Digest implements [reference.Canonical].
+func (c canonical) Digest() digest.Digest { return c.dgst }
+
+// String implements [reference.Canonical].
+func (c canonical) String() string { return c.Name() + "@" + c.dgst.String() }
 
 func (l *bridgeListener) write(ctx context.Context, action string, target Target, remark Remark) error {
 	e := NewEvent(action, Details{

@@ -174,18 +174,39 @@ func within(addr netip.Addr, prefixes []netip.Prefix) bool {
 // isHost tells whether s is a host, perhaps with a port, that can stand in a URL as it
 // is.
 func isHost(s string) bool {
-	if s == "" || len(s) > 260 { // 255 of a name, and a port
+	if len(s) > 260 { // 255 of a name, and a port
 		return false
 	}
+	if name, port, _ := strings.Cut(s, ":"); name != "" && isHostName(name) {
+		return isNumber(port)
+	}
+	if strings.Trim(s, ".-_:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" {
+		return false
+	}
+	u, err := url.Parse("http://" + s)
+	return err == nil && u.Host == s && u.Hostname() != ""
+}
+
+// isHostName tells whether s has nothing that a URL would have to escape.
+func isHostName(s string) bool {
 	for _, c := range []byte(s) {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte(".-_:[]", c) >= 0:
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
 		default:
 			return false
 		}
 	}
-	u, err := url.Parse("http://" + s)
-	return err == nil && u.Host == s && u.Hostname() != ""
+	return true
+}
+
+// isNumber tells whether s has digits alone, or nothing.
+func isNumber(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // A forwardedElement is what one proxy says in a Forwarded header.

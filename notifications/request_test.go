@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -242,6 +243,11 @@ func FuzzRequestOf(f *testing.F) {
 	f.Add("10.0.0.1:9", "198.51.100.7, 10.0.0.2", `for="[2001:db8::7]:1";proto=https, for=_x`, "203.0.113.5", "host.example")
 	f.Add("192.0.2.1:9", `"`, `for="`, "[::1]:2", "a@b")
 	f.Add("[fd00::1%e]:9", "fe80::1%eth0", `a="\"`, "::ffff:1.2.3.4", "[::1]:99999")
+	f.Add("", "", "", "", "registry.example:5000")
+	f.Add("", "", "", "", "registry:")
+	f.Add("", "", "", "", "::1")
+	f.Add("", "", "", "", ":80")
+	const hostBytes = ".-_:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	f.Fuzz(func(t *testing.T, peer, xff, forwarded, realIP, host string) {
 		const client = "203.0.113.9"
 		trusted := proxies()
@@ -267,7 +273,14 @@ func FuzzRequestOf(f *testing.F) {
 		if addr := record("Forwarded", forwarded+", for="+client, "X-Real-Ip", realIP); addr != client && addr != peer {
 			t.Errorf("Forwarded %q and the client: %q", forwarded, addr)
 		}
-		r := request(peer, "X-Forwarded-Host", host)
+		r := request("192.0.2.1:9")
+		r.Host = host
+		u, err := url.Parse("http://" + host)
+		sound := err == nil && u.Host == host && u.Hostname() != "" && len(host) <= 260 && strings.Trim(host, hostBytes) == ""
+		if got := notifications.BaseURLOf(r).String(); sound && got != "http://"+host+"/" || !sound && got != "" {
+			t.Errorf("Host %q: base url %q", host, got)
+		}
+		r = request(peer, "X-Forwarded-Host", host)
 		if base := notifications.BaseURLOf(r, trusted...); base.String() != "" {
 			if _, err := notifications.ParseBaseURL(base.String()); err != nil {
 				t.Errorf("X-Forwarded-Host %q: %v", host, err)

@@ -67,8 +67,11 @@ func (p *Proxy) cacheOptions() *cache.Options {
 	o.Proxy, o.Registerer, o.Logger = p.opts.Name, p.opts.Registerer, p.opts.Logger
 	o.Extra = vendors(p.opts.Extra)
 	o.Address = func(r *http.Request) string {
-		c := p.clientOf(r)
-		return c.scheme + "://" + c.host + c.path
+		return notifications.BaseURLOf(r, p.opts.TrustedProxies...).String()
+	}
+	if p.opts.PublicURL != nil {
+		public := p.opts.PublicURL.String()
+		o.Address = func(*http.Request) string { return public }
 	}
 	return &o
 }
