@@ -17,13 +17,12 @@ type exchange struct {
 	http.ResponseWriter
 	proxy   *Proxy
 	request *http.Request // as it came
-	control *http.ResponseController
+	control http.ResponseController
 	class   route.Class
 	timeout time.Duration // until the answer begins
 	series  *series
 	start   time.Time
 	status  int // of the answer, 0 until there is one
-	stopCut func() bool
 
 	mu         sync.Mutex
 	last       bool      // the deadlines that are set stay: it has ended or was cut
@@ -46,7 +45,7 @@ func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{
 		ResponseWriter: w,
 		proxy:          p,
-		control:        http.NewResponseController(w),
+		control:        *http.NewResponseController(w), // here so that no more is allocated
 		class:          class,
 		timeout:        p.opts.Timeouts.Metadata,
 		series:         p.metrics.of(class),
@@ -56,8 +55,6 @@ func newExchange(p *Proxy, w http.ResponseWriter, r *http.Request) *exchange {
 	if mutates(r.Method) {
 		x.timeout = p.opts.Timeouts.Commit
 	}
-	p.metrics.inflight.Inc()
-	x.stopCut = context.AfterFunc(p.cut, x.cut)
 	return x
 }
 
@@ -75,25 +72,30 @@ func exchangeOf(ctx context.Context) *exchange {
 // send what is left of the answer, the server has Timeouts.Idle each; after that it sets
 // deadlines of its own.
 func (x *exchange) end() {
-	x.stopCut()
 	idle, now := x.proxy.opts.Timeouts.Idle, time.Now()
-	x.setLast(now.Add(idle), now.Add(2*idle))
-	x.proxy.metrics.inflight.Dec()
-	x.series.seconds.Observe(time.Since(x.start).Seconds())
+	x.mu.Lock()
+	if x.readErr == nil {
+		x.setLast(now.Add(idle), now.Add(2*idle))
+	} else {
+		x.slideWrite(now)
+		x.last = true
+	}
+	x.mu.Unlock()
+	x.series.seconds.Observe(now.Sub(x.start).Seconds())
 	x.series.requests[x.code()].Inc()
 }
 
 // cut ends what a client keeps waiting, as Drain does not wait any longer.
 func (x *exchange) cut() {
 	now := time.Now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.setLast(now.Add(parting), now.Add(2*parting))
 }
 
 // setLast sets the deadlines for the last time: that of reads as long as the body of the
-// request is not whole.
+// request is not whole. It is called with the exchange locked.
 func (x *exchange) setLast(read, write time.Time) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.last {
 		return
 	}
@@ -132,7 +134,7 @@ func (x *exchange) WriteHeader(status int) {
 			h["Content-Type"] = nil
 		}
 	}
-	x.slideWrite()
+	x.writing()
 	x.ResponseWriter.WriteHeader(status)
 }
 
@@ -140,17 +142,23 @@ func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
-	x.slideWrite()
+	x.writing()
 	n, err := x.ResponseWriter.Write(p)
 	x.series.out.Add(float64(n))
 	return n, err
 }
 
-// slideWrite moves the deadline of writes along, not more often than is worth it.
-func (x *exchange) slideWrite() {
+// writing is when the client is sent something.
+func (x *exchange) writing() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	until := time.Now().Add(x.proxy.opts.Timeouts.Idle)
+	x.slideWrite(time.Now())
+}
+
+// slideWrite moves the deadline of writes along, not more often than is worth it. It is
+// called with the exchange locked.
+func (x *exchange) slideWrite(now time.Time) {
+	until := now.Add(x.proxy.opts.Timeouts.Idle)
 	if x.last || until.Sub(x.writeUntil) < x.proxy.opts.Timeouts.Idle/16 {
 		return
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -11,13 +12,13 @@ import (
 	"github.com/regcast/regcast/notifications/observer/route"
 )
 
-// admit returns r as it goes on, or why it does not.
+// admit returns r as it goes on, with ctx, or why it does not.
 //
 // What an observer would read differently from some registry is refused: a push or a pull
 // that is spelled so that we do not see it would be one without an event. A read with
 // escapes that decode to a clean path passes as it is, as some clients escape the colon of
 // a digest; it is never cached, and an event if the answer names the digest.
-func (p *Proxy) admit(r *http.Request) (*http.Request, *refusal) {
+func (p *Proxy) admit(ctx context.Context, r *http.Request) (*http.Request, *refusal) {
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		return nil, &refusal{http.StatusMethodNotAllowed, codeUnsupported, "the method is not supported"}
@@ -30,10 +31,10 @@ func (p *Proxy) admit(r *http.Request) (*http.Request, *refusal) {
 	case hidden(r.URL) && (mutates(r.Method) || route.Parse(r.URL.Path).Class == route.Unclassified):
 		return nil, &refusal{http.StatusBadRequest, codeUnsupported, "the path is not spelled as the distribution specification has it"}
 	}
-	out := *r
+	out := r.WithContext(ctx)
 	out.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 	out.Header = endToEnd(r.Header)
-	return &out, nil
+	return out, nil
 }
 
 // mutates tells whether a request of that method may change something.

@@ -30,7 +30,7 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	closed bool
-	active int
+	active map[*exchange]struct{}
 	idle   chan struct{} // closed when the last request after Shutdown has ended
 }
 
@@ -48,7 +48,7 @@ func New(dst notifications.Sink, opts *Options) (*Proxy, error) {
 	}
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // it never fails
-	p := &Proxy{opts: o, via: "regcast-" + hex.EncodeToString(id[:]), idle: make(chan struct{})}
+	p := &Proxy{opts: o, via: "regcast-" + hex.EncodeToString(id[:]), active: make(map[*exchange]struct{}), idle: make(chan struct{})}
 	p.cut, p.cutOff = context.WithCancelCause(context.Background())
 	p.metrics = newMetrics(o.Registerer, o.Name)
 	p.faults = &faults{log: o.Logger, metrics: p.metrics}
@@ -126,37 +126,39 @@ func (p *Proxy) observerOptions() *observer.Options {
 
 // ServeHTTP has the registry answer r.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !p.enter() {
+	x := newExchange(p, w, r)
+	if !p.enter(x) {
 		refuse(w, shuttingDown())
 		return
 	}
-	defer p.leave()
-	x := newExchange(p, w, r)
+	defer p.leave(x)
 	defer x.end()
-	outbound, refused := p.admit(r)
+	outbound, refused := p.admit(x.context(r.Context()), r)
 	if refused != nil {
 		refuse(x, *refused)
 		return
 	}
 	outbound.Body = x.inbound(outbound.Body)
-	p.observer.ServeHTTP(x, outbound.WithContext(x.context(outbound.Context())))
+	p.observer.ServeHTTP(x, outbound)
 }
 
-func (p *Proxy) enter() bool {
+func (p *Proxy) enter(x *exchange) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return false
 	}
-	p.active++
+	p.active[x] = struct{}{}
+	p.metrics.inflight.Inc()
 	return true
 }
 
-func (p *Proxy) leave() {
+func (p *Proxy) leave(x *exchange) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.active--
-	if p.closed && p.active == 0 {
+	delete(p.active, x)
+	p.metrics.inflight.Dec()
+	if p.closed && len(p.active) == 0 {
 		close(p.idle)
 	}
 }
@@ -166,14 +168,23 @@ func (p *Proxy) leave() {
 // what waits for a client a moment later.
 func (p *Proxy) Drain(ctx context.Context) {
 	p.mu.Lock()
-	if !p.closed && p.active == 0 {
+	if !p.closed && len(p.active) == 0 {
 		close(p.idle)
 	}
 	p.closed = true
 	p.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { p.cutOff(errCut) })
+	stop := context.AfterFunc(ctx, p.cutAll)
 	defer stop()
 	<-p.idle
+}
+
+func (p *Proxy) cutAll() {
+	p.cutOff(errCut)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for x := range p.active {
+		x.cut()
+	}
 }
 
 // Shutdown drains the Proxy, then writes the events that still wait, until ctx ends, and
