@@ -26,6 +26,9 @@ type forwarding struct {
 // before Forwarded: proxies that set the former often pass on the latter as their client
 // sent it.
 func forwardingOf(r *http.Request, trusted []netip.Prefix) forwarding {
+	if len(trusted) == 0 {
+		return forwarding{}
+	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !within(peer.Addr(), trusted) {
 		return forwarding{}

@@ -64,10 +64,9 @@ func (g *guarded) get(ctx context.Context, repository string, keys []string) (in
 func (g *guarded) believed(repository string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
 	_, owed := g.owed[repository]
 	_, all := g.owed[""]
-	return !owed && !all && now.After(g.down)
+	return !owed && !all && (g.down.IsZero() || time.Now().After(g.down))
 }
 
 // set is Store.Set.
@@ -127,9 +126,13 @@ func (g *guarded) owe(repository string, from time.Time) {
 // repay begins generations that are owed, if the store is there again. Of several calls at
 // one time one does it, and the others return.
 func (g *guarded) repay(ctx context.Context) {
-	now := time.Now()
 	g.mu.Lock()
-	if len(g.owed) == 0 || g.repaying || now.Before(g.down) {
+	if len(g.owed) == 0 { // which is so for almost all requests
+		g.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	if g.repaying || now.Before(g.down) {
 		g.mu.Unlock()
 		return
 	}

@@ -53,14 +53,13 @@ func (c *Cache) ask(r *http.Request, at route.Route) (*question, bool) {
 	}
 	address := c.opts.Address(r)
 	key := func(method string) string {
-		sum := sha256.New()
-		for _, part := range []string{method, who, c.opts.As, r.Host, address, r.URL.Path, query, normalAccept(r.Header["Accept"])} {
-			var length [8]byte
-			binary.LittleEndian.PutUint64(length[:], uint64(len(part)))
-			sum.Write(length[:])
-			sum.Write([]byte(part))
+		b := make([]byte, 0, 1<<10)
+		for _, part := range [...]string{method, who, c.opts.As, r.Host, address, r.URL.Path, query} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(len(part)))
+			b = append(b, part...)
 		}
-		return hex.EncodeToString(sum.Sum(nil))
+		sum := sha256.Sum256(appendAccept(b, r.Header["Accept"]))
+		return hex.EncodeToString(sum[:])
 	}
 	q.keys = []string{key(r.Method)}
 	if q.head && at.Class != route.Blob {
@@ -93,6 +92,9 @@ func (q *question) control(h http.Header) bool {
 // normalQuery returns a query in one of the ways to spell it, if all servers read it
 // alike.
 func normalQuery(raw string) (string, bool) {
+	if raw == "" {
+		return "", true
+	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return "", false
@@ -105,18 +107,17 @@ func normalQuery(raw string) (string, bool) {
 	return values.Encode(), true
 }
 
-// normalAccept returns what a client accepts, as one list. Its order stays: a registry
-// may take the first.
-func normalAccept(lists []string) string {
-	var types []string
+// appendAccept appends what a client accepts, as one list. Its order stays: a registry may
+// take the first.
+func appendAccept(b []byte, lists []string) []byte {
 	for _, list := range lists {
 		for t := range strings.SplitSeq(list, ",") {
 			if t = textproto.TrimString(t); t != "" {
-				types = append(types, strings.ToLower(t))
+				b = append(append(b, strings.ToLower(t)...), ',')
 			}
 		}
 	}
-	return strings.Join(types, ",")
+	return b
 }
 
 // The identities that are shared: no hash is like them.
