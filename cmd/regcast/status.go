@@ -78,7 +78,7 @@ func showStatus(cmd *cobra.Command, c *client.Client, args []string, asJSON bool
 // lastError is the last error of an endpoint, in short where the cause says the same.
 func lastError(e *admin.Endpoint) string {
 	if e.LastError != "" && e.LastError == e.Cause {
-		return "that"
+		return "same"
 	}
 	return e.LastError
 }
