@@ -21,8 +21,9 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // registers itself, as all do that the file may name
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // where the file says that content is kept
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 
 	"github.com/regcast/regcast/endpoints"
@@ -110,7 +111,7 @@ type delivery struct {
 func startDelivery(events *journal.Journal, webhook string) (*delivery, error) {
 	endpoint, err := endpoints.NewEndpoint("webhook", webhook, nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the webhook: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	cursor, err := events.Cursor(ctx, endpoint.Name(), nil)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"sync"
 
@@ -32,7 +33,7 @@ func onDisk(dir string, targets []target) (dispatcher, error) {
 	for _, t := range targets {
 		endpoint, err := endpoints.NewEndpoint(t.name, t.url, &endpoints.Options{Match: t.match})
 		if err != nil {
-			return nil, errors.Join(err, finish(d))
+			return nil, errors.Join(fmt.Errorf("the webhook %s: %w", t.name, err), finish(d))
 		}
 		d.endpoints = append(d.endpoints, endpoint)
 		cursor, err := j.Cursor(ctx, t.name, nil)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
@@ -44,7 +45,7 @@ func inMemory(targets []target) (dispatcher, error) {
 	for _, t := range targets {
 		p, err := endpoints.New(t.name, t.url, &endpoints.Options{Match: t.match})
 		if err != nil {
-			return nil, errors.Join(err, finish(&b))
+			return nil, errors.Join(fmt.Errorf("the webhook %s: %w", t.name, err), finish(&b))
 		}
 		b.pipelines, members = append(b.pipelines, p), append(members, p)
 	}
