@@ -3,7 +3,7 @@
 // once to a file in which each line holds the hash of the one before. It answers 204 when
 // the events are on disk, and 500 when they cannot be, so that regcast sends them again.
 //
-//	openssl rand -base64 32 | sed s/^/whsec_/ > audit-key
+//	(umask 077; openssl rand -base64 32 | sed s/^/whsec_/ > audit-key)
 //	go run ./examples/audit-consumer -secret-file audit-key -file audit.jsonl
 //	go run ./examples/audit-consumer -verify audit.jsonl
 package main
@@ -50,6 +50,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *secrets == "" {
+		log.Fatal("audit-consumer: name the file of the secrets with -secret-file")
+	}
 	if err := serve(ctx, *listen, *secrets, *file); err != nil {
 		log.Fatalf("audit-consumer: %v", err)
 	}
