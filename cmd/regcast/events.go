@@ -70,9 +70,9 @@ func newEventsShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show an event, what became of it, and each attempt to deliver it",
 		Long: `show prints what is known of one event: for each endpoint whether it is pending, delivered,
-filtered or given up on, each request that carried it and the answer to that, and the
-event as it is sent. Attempts are kept for 7 days, as far as [engine] history and its bounds
-allow.`,
+filtered or given up on, or just settled if nothing is known of how, as after a kill; each
+request that carried it and the answer to that; and the event as it is sent. Attempts are
+kept for 7 days, as far as [engine] history and its bounds allow.`,
 		Example: `  regcast events show 0193a1c4-5f6e-7d2a-8b1c-3e4f5a6b7c8d
   regcast events show 0193a1c4-5f6e-7d2a-8b1c-3e4f5a6b7c8d --json | jq .attempts`,
 		Args: cobra.ExactArgs(1),

@@ -38,7 +38,7 @@ func (a *appender) oldest() (list []old, err error) {
 func (a *appender) makeRoom(need int64) error {
 	if !a.j.disk.room(uint64(need)) {
 		free, _ := a.j.disk.free()
-		return fmt.Errorf("%w: %d MiB left on the disk of %s, %d are the reserve", notifications.ErrFull, free>>20, a.j.dir, a.j.disk.reserve>>20)
+		return fmt.Errorf("%w: %d MiB are free on the disk of %s, where %d MiB have to stay free", notifications.ErrFull, free>>20, a.j.dir, a.j.disk.reserve>>20)
 	}
 	limit := a.j.opts.RetentionBytes
 	if a.stored()+need <= limit {
