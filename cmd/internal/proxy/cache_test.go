@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -332,6 +334,48 @@ func TestTheCacheGivesNothingAway(t *testing.T) {
 	}
 	if n := len(r.events.Events()); n != before+3 {
 		t.Errorf("%d events of nothing", n-before-3)
+	}
+}
+
+// Proxies with one store give each other no answers with addresses that they would have
+// rewritten otherwise, or that the registry has given as another of its hosts.
+func TestProxiesThatDifferShareNothing(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "<http://"+r.Host+`/v2/a/tags/list?last=v1>; rel="next"`)
+		_, _ = io.WriteString(w, `{"name":"a","tags":["v1"]}`)
+	}))
+	t.Cleanup(registry.Close)
+	host := strings.TrimPrefix(registry.URL, "http://")
+	store := cache.NewMemory(time.Minute, 0)
+	shares := func(o *proxy.Options) { o.Cache, o.CacheOptions.Anonymous = store, true }
+	for _, test := range []struct {
+		name   string
+		change func(*proxy.Options)
+		link   string
+		hits   float64
+	}{
+		{"the first", func(*proxy.Options) {}, "http://registry.example/v2/", 0},
+		{"the same", func(*proxy.Options) {}, "http://registry.example/v2/", 1},
+		{"relative", func(o *proxy.Options) { o.Location = proxy.Relative }, "/v2/", 0},
+		{"another host", func(o *proxy.Options) { o.Location, o.UpstreamHost = proxy.AsIs, true }, "http://" + host + "/v2/", 0},
+	} {
+		r := start(t, registry.URL, func(o *proxy.Options) { shares(o); test.change(o) })
+		req, err := http.NewRequest("GET", r.server.URL+"/v2/a/tags/list", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "registry.example"
+		resp, err := client(t).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got, want := resp.Header.Get("Link"), "<"+test.link+`a/tags/list?last=v1>; rel="next"`; got != want {
+			t.Errorf("%s: %s, want %s", test.name, got, want)
+		}
+		if hits := r.metric(t, "regcast_proxy_cache_requests_total", "tags", "hit"); hits != test.hits {
+			t.Errorf("%s: %v hits, want %v", test.name, hits, test.hits)
+		}
 	}
 }
 

@@ -66,6 +66,9 @@ func (p *Proxy) cacheOptions() *cache.Options {
 	o := p.opts.CacheOptions
 	o.Proxy, o.Registerer, o.Logger = p.opts.Name, p.opts.Registerer, p.opts.Logger
 	o.Extra = vendors(p.opts.Extra)
+	// What another proxy keeps, which shares the store and is configured otherwise, has
+	// other addresses in it, or is from another of the registry's hosts.
+	o.As = fmt.Sprintf("%s %d %t %q", o.As, p.opts.Location, p.opts.UpstreamHost, p.opts.UpstreamNames)
 	o.Address = func(r *http.Request) string {
 		return notifications.BaseURLOf(r, p.opts.TrustedProxies...).String()
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	Public []sinks.Glob
 
 	// As says as whom next asks the registry beside what a request shows, such as by a client
-	// certificate. Caches that share a Store give each other answers only if it is equal.
+	// certificate, and what it makes of answers. Caches that share a Store give each other answers only if it is equal.
 	As string
 
 	// Address returns what addresses in the answer to a request begin with; nil: they
