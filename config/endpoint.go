@@ -123,6 +123,8 @@ type Endpoint struct {
 	BlobConcurrency int `toml:"blob_concurrency"`
 	// ByDigest copies what is pushed by digest alone, too.
 	ByDigest bool `toml:"by_digest"`
+	// Referrers copies those of these whose subject the target has, such as signatures.
+	Referrers bool `toml:"referrers"`
 	// PropagateDeletes deletes at Target what was deleted at Source.
 	PropagateDeletes bool `toml:"propagate_deletes"`
 }

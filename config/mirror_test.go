@@ -22,6 +22,7 @@ token_hosts = ["auth.internal", "[::1]:5001"]
 platforms = ["linux/amd64"]
 blob_concurrency = 16
 by_digest = true
+referrers = true
 propagate_deletes = true
 source_tls = { ca_file = "ca.pem" }
 retry = { max = "10m" }`)+strings.Replace(mirror(`timeout = "1h"`), "copy", "other", 1))
@@ -29,7 +30,7 @@ retry = { max = "10m" }`)+strings.Replace(mirror(`timeout = "1h"`), "copy", "oth
 	if e.SourceAuthFile != "/etc/regcast/a.json" || e.TargetAuthFile != "/run/secrets/b.json" || e.SourceTLS.CAFile != "/etc/regcast/ca.pem" {
 		t.Errorf("files: %+v", e)
 	}
-	if !e.ByDigest || !e.PropagateDeletes || len(e.Platforms) != 1 || len(e.TokenHosts) != 2 || e.Format != "" {
+	if !e.ByDigest || !e.Referrers || !e.PropagateDeletes || len(e.Platforms) != 1 || len(e.TokenHosts) != 2 || e.Format != "" {
 		t.Errorf("%+v", e)
 	}
 	if e.BlobConcurrency != 16 || c.Endpoints[1].BlobConcurrency != 4 {

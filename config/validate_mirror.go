@@ -16,7 +16,7 @@ const (
 func mirrorKeys() []string {
 	return []string{
 		"source", "target", "source_auth_file", "target_auth_file", "source_tls", "target_tls",
-		"token_hosts", "platforms", "blob_concurrency", "by_digest", "propagate_deletes",
+		"token_hosts", "platforms", "blob_concurrency", "by_digest", "referrers", "propagate_deletes",
 	}
 }
 

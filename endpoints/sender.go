@@ -9,7 +9,8 @@ import (
 
 // A Sender makes the attempts of an [Endpoint] whose deliveries are not requests of a
 // webhook: see [NewSenderEndpoint]. A Sender that also has a method Progress() string
-// tells by it what it is doing, in a line.
+// tells by it what it is doing, in a line, and one with Plan(*notifications.Event) Plan
+// what it would do.
 type Sender interface {
 	// Send makes one attempt to deliver all of batch, for as long as ctx allows. What it
 	// did before an error it may do again: the same batch may come once more. It is safe
@@ -33,6 +34,26 @@ func NewSenderEndpoint(name, shown string, s Sender, opts *Options) (*Endpoint, 
 		e.sender, e.shown = outside{s}, func() string { return shown }
 		return p.err()
 	})
+}
+
+// A Plan says what a delivery would do.
+type Plan struct {
+	Does string // in a line; "" if there would be none
+	Key  string // the option by which there would be none, as the configuration file spells it
+	Why  string // that in words
+}
+
+// Plan says what a delivery of ev would do, if the endpoint's matcher selects it. It is
+// what the sender's method Plan says, and false if it has none: webhooks have a preview.
+func (e *Endpoint) Plan(ev *notifications.Event) (Plan, bool) {
+	if o, ok := e.sender.(outside); ok {
+		if p, ok := o.Sender.(interface {
+			Plan(*notifications.Event) Plan
+		}); ok {
+			return p.Plan(ev), true
+		}
+	}
+	return Plan{}, false
 }
 
 // Progress is what the endpoint is doing, in a line; "" if that is nothing, or not told.

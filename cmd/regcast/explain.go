@@ -27,7 +27,7 @@ func newExplainCommand() *cobra.Command {
 		Short:   "Say which endpoints would get an event, and why not",
 		Long: `explain reads events (an envelope or a single event object, as a registry sends it) and
 says for each endpoint of the configuration whether it would be sent, which key filters it
-out if not, and the request that would be made. Secrets are not read and print as
+out if not, and the request that would be made, or what a mirror would copy. Secrets are not read and print as
 <secret>. Nothing is sent and no server is needed. A file does not say how an event was
 stored: explain judges a backfilled one as if it came by intake.
 
@@ -139,8 +139,10 @@ type explained struct {
 	Event      *notifications.Event `json:"event"`
 	Endpoint   string               `json:"endpoint"`
 	URL        string               `json:"url"`
-	Outcome    string               `json:"outcome"` // sent, written, filtered, or waits while the endpoint is disabled
+	Outcome    string               `json:"outcome"` // sent, written, mirrored, filtered, or waits while the endpoint is disabled
 	FilteredBy string               `json:"filtered_by,omitempty"`
+	Why        string               `json:"why,omitempty"`
+	Does       string               `json:"does,omitempty"` // of a mirror
 	Request    *explainedRequest    `json:"request,omitempty"`
 }
 
@@ -154,12 +156,14 @@ type explainedRequest struct {
 func writeExplained(w io.Writer, list []app.Explanation) error {
 	out := make([]explained, len(list))
 	for i, x := range list {
-		out[i] = explained{Event: x.Event, Endpoint: x.Endpoint, URL: x.URL, Outcome: "sent", FilteredBy: x.FilteredBy}
+		out[i] = explained{Event: x.Event, Endpoint: x.Endpoint, URL: x.URL, Outcome: "sent", FilteredBy: x.FilteredBy, Why: x.Why, Does: x.Does}
 		switch {
 		case x.FilteredBy != "":
 			out[i].Outcome = "filtered"
 		case x.Disabled:
 			out[i].Outcome = "waits"
+		case x.Does != "":
+			out[i].Outcome = "mirrored"
 		case x.Request == nil:
 			out[i].Outcome = "written"
 		}
@@ -173,10 +177,14 @@ func writeExplained(w io.Writer, list []app.Explanation) error {
 // fate says in a few words what becomes of an event at an endpoint.
 func fate(x app.Explanation) string {
 	switch {
+	case x.Why != "":
+		return x.Why
 	case x.FilteredBy != "":
 		return "not sent: filtered by " + x.FilteredBy
 	case x.Disabled:
 		return "waits until the endpoint is enabled"
+	case x.Does != "":
+		return x.Does
 	case x.Request == nil:
 		return "written to " + x.URL
 	default:

@@ -15,6 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	orasgo "oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
@@ -192,6 +194,59 @@ func TestPushesByDigest(t *testing.T) {
 		}
 		r.metrics(t, "superseded_total moved 1")
 	}
+}
+
+// What is attached to an image is copied to where the image is, if that is asked for.
+func TestReferrers(t *testing.T) {
+	r := newRig(t, nil, nil, func(r *rig) { r.opts.Referrers = true })
+	subject := putImage(t, r.from, "team/app", "1.0", noise(1, 100))
+	signature := putArtifact(t, r.from, "team/app", "", &subject)
+	e := push("team/app", "", signature.Digest)
+
+	r.deliver(t, e) // the target does not have its subject
+	r.deliver(t, push("team/app", "", subject.Digest))
+	r.metrics(t, "manifests_total left 2", "manifests_total copied 0", "blobs_total copied 0")
+
+	r.deliver(t, push("team/app", "1.0", subject.Digest))
+	r.deliver(t, e)
+	r.arrived(t, "team/app", signature.Digest.String())
+	r.metrics(t, "manifests_total left 2", "manifests_total copied 2")
+
+	// A signature of the signature.
+	second := putArtifact(t, r.from, "team/app", "", &signature)
+	r.deliver(t, push("team/app", "", second.Digest))
+	r.arrived(t, "team/app", second.Digest.String())
+
+	gone := push("team/app", "", digest.FromString("x"))
+	r.refused(t, gone, endpoints.Early)
+	r.deliver(t, ago(time.Hour, gone))
+	r.metrics(t, "superseded_total gone 1")
+}
+
+// Where a registry has no referrers API, clients keep a tag that lists what is attached: it
+// is copied as any other tag, with all that it lists.
+func TestTheTagOfReferrers(t *testing.T) {
+	r := newRig(t, nil, nil, nil)
+	subject := putImage(t, r.from, "team/app", "1.0", noise(1, 100))
+	r.deliver(t, push("team/app", "1.0", subject.Digest))
+	oras, err := remote.NewRepository(r.source.Host() + "/team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	oras.PlainHTTP = true
+	signature, err := orasgo.PackManifest(t.Context(), oras, orasgo.PackManifestVersion1_1, "application/vnd.example.signature",
+		orasgo.PackManifestOptions{Subject: &subject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := "sha256-" + subject.Digest.Encoded()
+	index := tagged(t, r.from, "team/app", tag)
+	if index == "" {
+		t.Fatal("oras keeps no tag")
+	}
+	r.deliver(t, push("team/app", tag, index))
+	r.arrived(t, "team/app", tag)
+	r.arrived(t, "team/app", signature.Digest.String())
 }
 
 // What there is nothing to copy for is not even delivered.

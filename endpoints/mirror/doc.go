@@ -26,8 +26,8 @@
 // event's repository, and the rest streams from one registry to the other in constant
 // memory, verified on the way. A blob that breaks off, on either side, goes on where it was
 // if the registries allow, and else begins anew, a few times. Layers that are not for distribution stay where they are.
-// Pushes by digest alone, signatures and other referrers among them, are copied if
-// Options.ByDigest says so.
+// Pushes by digest alone are copied if Options.ByDigest says so; with Options.Referrers, of
+// these only what has a subject that the target has: signatures and the like.
 //
 // A tag is put last, and only if it still names the event's digest at the source. If not,
 // the event is superseded: there is a later one, or will be. It is settled and counted, so

@@ -30,6 +30,7 @@ const (
 	manifestSkipped    manifestOutcome = "skipped"    // the target had it, and its tag
 	manifestSuperseded manifestOutcome = "superseded" // an event whose time is over
 	manifestDeleted    manifestOutcome = "deleted"    // or untagged
+	manifestLeft       manifestOutcome = "left"       // pushed by digest, and refers to nothing that the target has
 )
 
 // NewMetrics returns metrics that are registered with reg, once for each reg; with nil
@@ -47,7 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"endpoint", "outcome"}),
 		manifests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "regcast_mirror_manifests_total",
-			Help: "Manifests put, found there, deleted or untagged, and events that were superseded.",
+			Help: "Manifests put, found there, deleted or untagged, and events that were superseded, or left because their manifest refers to nothing that the target has.",
 		}, []string{"endpoint", "outcome"}),
 		reasons: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "regcast_mirror_superseded_total",
@@ -79,7 +80,7 @@ func (m *Metrics) meter(name string) *meter {
 	for _, o := range []blobOutcome{blobCopied, blobMounted, blobSkipped} {
 		m.blobs.WithLabelValues(name, string(o))
 	}
-	for _, o := range []manifestOutcome{manifestCopied, manifestSkipped, manifestSuperseded, manifestDeleted} {
+	for _, o := range []manifestOutcome{manifestCopied, manifestSkipped, manifestSuperseded, manifestDeleted, manifestLeft} {
 		m.manifests.WithLabelValues(name, string(o))
 	}
 	for _, r := range reasons() {

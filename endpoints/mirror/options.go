@@ -40,6 +40,7 @@ type Options struct {
 	Platforms []string
 
 	ByDigest         bool // manifests that are pushed by digest alone are copied, too
+	Referrers        bool // of these, those whose subject the target has: signatures, SBOMs and the like
 	PropagateDeletes bool // what is deleted at the source is deleted at the target
 
 	// BlobConcurrency is how many blobs of one event are copied at once, at most 64; 0:
@@ -71,22 +72,6 @@ func (r *Registry) path() string {
 	_, rest, _ := strings.Cut(r.URL, "://")
 	_, path, _ := strings.Cut(rest, "/")
 	return strings.Trim(path, "/")
-}
-
-// Wants tells whether there is anything to copy or to delete for an event. A repository
-// below the target's path is a copy itself, of a mirror that runs the other way or of a
-// registry that has two names, and would be copied without end.
-func (o *Options) Wants(e *notifications.Event) bool {
-	if below := o.Target.path(); below != "" && strings.HasPrefix(e.Repository, below+"/") {
-		return false
-	}
-	switch e.Action {
-	case notifications.ActionPush:
-		return e.Tag != "" || o.ByDigest && e.Kind().Has(notifications.KindManifest)
-	case notifications.ActionDelete:
-		return o.PropagateDeletes && (e.Tag != "" || e.Kind().Has(notifications.KindManifest))
-	}
-	return false
 }
 
 // A matcher selects what the mirror has a use for and the operator wants.

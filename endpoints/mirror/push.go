@@ -35,6 +35,9 @@ func (j *job) push(e *notifications.Event) error {
 		if dgst == "" {
 			return eventError{errors.New("the event has neither a tag nor a digest")}
 		}
+		if !j.m.opts.ByDigest {
+			return j.referrer(dgst)
+		}
 		return j.root(dgst, "")
 	}
 	current, found, err := j.m.source.find(j.ctx, j.repository, e.Tag)
@@ -54,6 +57,39 @@ func (j *job) push(e *notifications.Event) error {
 		}
 	}
 	return j.overtaken(e.Tag, current, found)
+}
+
+// referrer copies a manifest if it has a subject that the target has
+// (https://github.com/opencontainers/image-spec/blob/main/manifest.md). Other manifests
+// that are pushed by digest alone come with what refers to them, or not at all.
+func (j *job) referrer(dgst digest.Digest) error {
+	desc, body, err := j.m.source.client.Manifest(j.ctx, j.repository, dgst.String(), nil)
+	if isAbsent(err) {
+		return j.missing(dgst.String())
+	}
+	if err != nil {
+		return j.m.source.failed(err)
+	}
+	j.m.source.served.Store(true)
+	j.touch()
+	c, err := parse(body)
+	if err != nil {
+		return err
+	}
+	if c.Subject != nil && c.Subject.Digest.Validate() == nil {
+		there, err := j.has(c.Subject.Digest.String())
+		if err != nil {
+			return err
+		}
+		if there.Digest == c.Subject.Digest {
+			if err := j.copy(desc, body, "", 0); err != nil {
+				return j.recheck(dgst, err)
+			}
+			return nil
+		}
+	}
+	j.m.meter.manifest(manifestLeft)
+	return nil
 }
 
 // overtaken says what it means that a tag, if it is found at all, names something else.

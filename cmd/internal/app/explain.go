@@ -18,6 +18,8 @@ type Explanation struct {
 	Endpoint   string
 	URL        string             // as far as it may be shown
 	FilteredBy string             // the key that keeps it out, such as "filter.actions"; "" if it passes
+	Why        string             // that in words, of a mirror's keys
+	Does       string             // what is done instead of a request, by a mirror
 	Disabled   bool               // it passes, and waits until the endpoint is enabled
 	Request    *endpoints.Preview // what is sent; nil if nothing is, or by a built-in endpoint
 }
@@ -82,10 +84,11 @@ func newExplainer(c *config.Endpoint, version string) (explainer, error) {
 
 func (x explainer) explain(e *notifications.Event) Explanation {
 	out := Explanation{Event: e, Endpoint: x.config.Name, URL: x.endpoint.URL(), FilteredBy: x.match.Explain(e)}
-	if out.FilteredBy == "" && !x.endpoint.Wants(e) {
-		out.FilteredBy = "kind" // a mirror has no use for it
-	}
 	if out.FilteredBy != "" {
+		return out
+	}
+	plan, _ := x.endpoint.Plan(e)
+	if out.FilteredBy, out.Why, out.Does = plan.Key, plan.Why, plan.Does; plan.Key != "" {
 		return out
 	}
 	out.Disabled = x.config.Disabled

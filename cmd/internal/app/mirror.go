@@ -20,6 +20,7 @@ func buildEndpoint(c *config.Endpoint, opts *endpoints.Options, mirrored *mirror
 		Platforms:        c.Platforms,
 		BlobConcurrency:  c.BlobConcurrency,
 		ByDigest:         c.ByDigest,
+		Referrers:        c.Referrers,
 		PropagateDeletes: c.PropagateDeletes,
 		Endpoint:         *opts,
 		Metrics:          mirrored,

@@ -129,23 +129,35 @@ func TestCheckMirrors(t *testing.T) {
 	}
 }
 
-// An event that a mirror has no use for is filtered by what it is.
+// What becomes of an event at a mirror, and why nothing.
 func TestExplainMirrors(t *testing.T) {
-	c := load(t, t.TempDir(), mirror("https://a.example", "https://b.example", ""))
-	explained, err := app.Explain(c, "test", "", []*notifications.Event{
-		notificationstest.Push("team/app", "v1", 1), notificationstest.BlobPush("team/app", 2),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, x := range explained {
-		got = append(got, x.FilteredBy)
-		if x.Request != nil {
-			t.Error("a mirror makes no request of a webhook")
-		}
-	}
-	if len(got) != 2 || got[0] != "" || got[1] != "kind" {
-		t.Errorf("filtered by %q", got)
+	tagged, deleted := notificationstest.Push("team/app", "v1", 1), notificationstest.Delete("team/app", 1)
+	byDigest := notificationstest.Push("team/app", "", 1)
+	dgst := string(byDigest.Digest)
+	for name, test := range map[string]struct {
+		event          *notifications.Event
+		more           string
+		key, why, does string
+	}{
+		"a tag":                      {tagged, "", "", "", "copies https://a.example/team/app:v1 to https://b.example/prefix/team/app:v1, if it still is what was pushed"},
+		"a digest":                   {byDigest, "", "by_digest", "not copied: it was pushed by digest alone, and neither by_digest nor referrers is set", ""},
+		"a digest that is asked for": {byDigest, "by_digest = true", "", "", "copies https://a.example/team/app@" + dgst + " to https://b.example/prefix/team/app@" + dgst},
+		"a referrer": {byDigest, "referrers = true", "", "",
+			"copies https://a.example/team/app@" + dgst + " to https://b.example/prefix/team/app@" + dgst + ", if it refers to a manifest that is there"},
+		"a blob":               {notificationstest.BlobPush("team/app", 2), "by_digest = true", "kind", "not copied: blobs are copied with the manifests that refer to them", ""},
+		"a copy":               {notificationstest.Push("prefix/team/app", "v1", 1), "", "target", "not copied: a repository below prefix/ is a copy itself", ""},
+		"a delete":             {deleted, "", "propagate_deletes", "not copied: it is a delete, and propagate_deletes is false", ""},
+		"a filter comes first": {tagged, `filter = { tags = ["v2"] }`, "filter.tags", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := load(t, t.TempDir(), mirror("https://a.example", "https://b.example/prefix", test.more))
+			explained, err := app.Explain(c, "test", "", []*notifications.Event{test.event})
+			if err != nil || len(explained) != 1 {
+				t.Fatalf("%+v, %v", explained, err)
+			}
+			if x := explained[0]; x.FilteredBy != test.key || x.Why != test.why || x.Does != test.does || x.Request != nil {
+				t.Errorf("%+v", x)
+			}
+		})
 	}
 }
