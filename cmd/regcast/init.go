@@ -45,7 +45,7 @@ into files of their own in the folder ` + secretsDir + ` beside the configuratio
 only you can read. What has no equivalent is said on stderr and in the file, and so are
 the lines that point the registry at regcast. Environment variables that override the
 registry's file (REGISTRY_NOTIFICATIONS_…) are not looked at.`,
-		Example: `  regcast init > regcast.toml
+		Example: `  regcast init --output regcast.toml
   regcast init --from /etc/distribution/config.yml --output regcast.toml
   docker exec registry cat /etc/distribution/config.yml | regcast init --from - --output regcast.toml`,
 		Args: cobra.NoArgs,

@@ -30,7 +30,7 @@ event on stdout. To go on from there, "regcast init" writes a configuration file
 edit, or carries over the notifications of a CNCF distribution registry.`,
 		Example: `  regcast serve                               # try it: prints what it receives
   regcast send --to http://127.0.0.1:8410/events
-  regcast init --from registry.yml > regcast.toml
+  regcast init --from registry.yml --output regcast.toml
   regcast check --config regcast.toml
   regcast serve --config regcast.toml
   regcast status`,

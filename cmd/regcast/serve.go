@@ -59,7 +59,7 @@ func serve(cmd *cobra.Command, cfg *config.Config) error {
 	logger := newLogger(cmd.ErrOrStderr(), cfg.Log, level)
 	if cfg.File() == "" {
 		logger.Warn("no configuration file found: running the built-in trial, which prints every event on stdout",
-			"data_dir", cfg.DataDir, "next", "regcast init > regcast.toml")
+			"data_dir", cfg.DataDir, "next", "regcast init --output regcast.toml")
 	}
 	for _, w := range cfg.Warnings() {
 		logger.Warn("about the configuration", "warning", w.String())
