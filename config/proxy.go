@@ -37,6 +37,12 @@ const (
 	VendorHarbor = "harbor"
 )
 
+// How the bearers of opaque tokens are named.
+const (
+	TokensNone = "none" // not at all
+	TokensHash = "hash" // by a part of the token's hash
+)
+
 // A Proxy stands in front of a registry and makes an event of each operation that passes.
 type Proxy struct {
 	// Name tells proxies apart in logs and metrics.
@@ -66,6 +72,14 @@ type Proxy struct {
 	VendorRoutes []string `toml:"vendor_routes"`
 	// TrustedProxies are those whose forwarded headers are believed and passed on.
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
+	// ActorKeysFile holds public keys, a JWK set or PEM: the subject of a JSON web token is
+	// an actor only if one of them verifies it. "" believes every token that the registry
+	// does not refuse.
+	ActorKeysFile string `toml:"actor_keys_file,file"`
+	// ActorAudience is for whom a token has to be, with ActorKeysFile; "" is anybody.
+	ActorAudience string `toml:"actor_audience"`
+	// ActorTokens is TokensNone or TokensHash.
+	ActorTokens string `toml:"actor_tokens"`
 	// UpstreamHost is HostClient or HostUpstream.
 	UpstreamHost string `toml:"upstream_host"`
 	// UpstreamNames are other hosts by which the upstream calls itself, with a port where
@@ -191,6 +205,7 @@ func defaultProxy() Proxy {
 		OnUnrecorded:  UnrecordedAllow,
 		RecordWait:    50 * time.Millisecond,
 		DeletesTags:   true,
+		ActorTokens:   TokensNone,
 		UpstreamHost:  HostClient,
 		UpstreamHTTP2: true,
 		Location:      LocationAbsolute,

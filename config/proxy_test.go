@@ -27,7 +27,7 @@ cache = { kind = "memory", share = { public = ["library/**", "base/*"] } }`))
 	want := config.Proxy{
 		Name: "main", Listen: "127.0.0.1:5000", Upstream: "https://registry.internal",
 		Parity: config.ParitySane, References: true, OnUnrecorded: config.UnrecordedAllow,
-		RecordWait: 50 * time.Millisecond, DeletesTags: true,
+		RecordWait: 50 * time.Millisecond, DeletesTags: true, ActorTokens: config.TokensNone,
 		UpstreamHost: config.HostClient, UpstreamHTTP2: true, Location: config.LocationAbsolute,
 		Timeouts: config.ProxyTimeouts{Metadata: 30 * time.Second, Commit: 15 * time.Minute, Idle: 15 * time.Minute},
 		Cache: config.Cache{
@@ -187,10 +187,12 @@ func TestProxiesInACircle(t *testing.T) {
 func TestProxyFiles(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "key.pem", "", 0o644)
+	write(t, dir, "issuer.pem", "", 0o644) // which is no secret
 	file := write(t, dir, "regcast.toml", proxy("main", "127.0.0.1:5000", `
 tls = { cert_file = "cert.pem", key_file = "key.pem" }
 upstream_tls = { ca_file = "ca.pem" }
-cache = { kind = "redis", redis = { url_file = "redis" } }`), 0o600)
+cache = { kind = "redis", redis = { url_file = "redis" } }
+actor_keys_file = "issuer.pem"`), 0o600)
 	_, err := config.Load(file)
 	want := strings.Join([]string{
 		file + ":6: proxy[0].tls.cert_file: there is no file " + dir + "/cert.pem",

@@ -59,6 +59,8 @@ func (d *decoder) proxy(at string, p *Proxy) {
 	for i, vendor := range p.VendorRoutes {
 		d.oneOf(index(join(at, "vendor_routes"), i), vendor, VendorGitLab, VendorHarbor)
 	}
+	d.oneOf(join(at, "actor_tokens"), p.ActorTokens, TokensNone, TokensHash)
+	d.require(join(at, "actor_audience"), p.ActorAudience == "" || p.ActorKeysFile != "", "is for actor_keys_file, which is missing")
 	d.oneOf(join(at, "upstream_host"), p.UpstreamHost, HostClient, HostUpstream)
 	for i, name := range p.UpstreamNames {
 		u, err := url.Parse("//" + name)

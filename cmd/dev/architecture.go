@@ -42,6 +42,7 @@ func modules() map[string]permission {
 		"github.com/hashicorp/golang-lru/v2":      {[]string{"notifications/observer", "cmd/internal/proxy/..."}, "what is remembered of a registry's traffic is the most recent"},
 		"github.com/hashicorp/golang-lru/arc/v2":  {[]string{"notifications/observer/cache"}, "the descriptor cache keeps what is used recently or often"},
 		"github.com/redis/go-redis/v9":            {[]string{"notifications/observer/cache/redis", "cmd/..."}, "who does not share a cache compiles no Redis client"},
+		"github.com/go-jose/go-jose/v4":           {[]string{"cmd/..."}, "the binary verifies tokens; whoever embeds an observer has a registry that does"},
 		"golang.org/x/crypto":                     {[]string{"notifications/registry/registrytest"}, "bcrypt, for a registry's htpasswd"},
 		"github.com/sirupsen/logrus":              {[]string{"notifications/registry/registrytest", "examples/..."}, "distribution logs through it, and a harness has to quiet it"},
 		"github.com/google/go-cmp":                {[]string{"sinks/sinktest", "notifications/notificationstest"}, "comparison, in conformance suites"},

@@ -36,44 +36,46 @@ func credentialsOf(r *http.Request) credentials {
 	return credentials(values[0])
 }
 
-// actor names who has made the request. It is asked only of answers that are events, and
-// so neither 401 nor 403.
-func (x *exchange) actor() string {
+// actor names who has made the request, and tells whether that is verified. It is asked
+// only of answers that are events, and so neither 401 nor 403. One whose name is too long or
+// no text is nobody.
+func (x *exchange) actor() (name string, verified bool) {
 	if named := x.observer.opts.Actor; named != nil {
-		return named(x.request)
+		name, verified = named(x.request)
+	} else {
+		name, verified = x.credentials.user(func(token string) (string, bool) {
+			if named := x.observer.opts.Bearer; named != nil {
+				return named(x.request, token)
+			}
+			return SubjectOf(token), false
+		})
 	}
-	return x.credentials.user()
+	if name == "" || len(name) > maxActor || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", false
+	}
+	return name, verified
 }
 
 // user returns the user of Basic credentials, as [http.Request.BasicAuth] reads them, or
-// the subject of a JSON web token. One whose name is too long or no text is nobody.
-func (c credentials) user() string {
+// whom bearer says that a token is of.
+func (c credentials) user(bearer func(token string) (string, bool)) (name string, verified bool) {
 	scheme, value, _ := strings.Cut(string(c), " ")
-	if len(c) > maxToken {
-		return ""
-	}
-	name := ""
 	switch {
+	case len(c) > maxToken:
 	case strings.EqualFold(scheme, "Basic"):
 		decoded, err := base64.StdEncoding.DecodeString(value)
-		if err != nil {
-			return ""
-		}
-		user, _, ok := strings.Cut(string(decoded), ":")
-		if ok {
+		if user, _, ok := strings.Cut(string(decoded), ":"); ok && err == nil {
 			name = user
 		}
-	case strings.EqualFold(scheme, "Bearer"):
-		name = subject(value)
+	case strings.EqualFold(scheme, "Bearer") && value != "" && !strings.Contains(value, " "):
+		return bearer(value)
 	}
-	if len(name) > maxActor || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return ""
-	}
-	return name
+	return name, false
 }
 
-// subject returns the claim "sub" of a token, "" for one that is no JSON web token.
-func subject(token string) string {
+// SubjectOf returns the claim "sub" of a JSON web token, which nobody has verified; "" of
+// anything else.
+func SubjectOf(token string) string {
 	_, rest, _ := strings.Cut(token, ".")
 	payload, signature, ok := strings.Cut(rest, ".")
 	if !ok || strings.Contains(signature, ".") || strings.Contains(token, " ") {

@@ -30,15 +30,17 @@ type exchange struct {
 	deletion    Deletion // by a vendor's route
 	credentials credentials
 
-	body    body   // of the request
-	status  int    // of the answer, 0 before it is known
-	answer  answer // to a pull
-	tee     *tee   // of the answer's body; nil: nobody needs it
-	written int64  // of the answer's body, in bytes
-	cut     bool   // not all of the answer could be written
-	hijack  bool   // the answer is not HTTP any more
-	id      string // of the request record; "" before the first event
-	tagged  uint64 // the generation of the tag when it was asked for
+	body     body   // of the request
+	status   int    // of the answer, 0 before it is known
+	answer   answer // to a pull
+	tee      *tee   // of the answer's body; nil: nobody needs it
+	written  int64  // of the answer's body, in bytes
+	cut      bool   // not all of the answer could be written
+	hijack   bool   // the answer is not HTTP any more
+	id       string // of the request record; "" before the first event, and so is who acts
+	name     string // of who acts
+	verified bool   // that it is who acts
+	tagged   uint64 // the generation of the tag when it was asked for
 
 	pushed *manifest // to be remembered when the client has its answer
 
@@ -221,12 +223,14 @@ func (x *exchange) tell() notifications.Listener { return x.tellOf(notifications
 func (x *exchange) tellOf(r notifications.Remark) notifications.Listener {
 	if x.id == "" {
 		x.id = uuid.NewString()
+		x.name, x.verified = x.actor()
 	}
+	r.ActorVerified = x.verified
 	b := x.observer.bridge.WithURLs((*address)(x))
 	if r != (notifications.Remark{}) {
 		b = b.WithRemark(r)
 	}
-	return b.For(notifications.ActorRecord{Name: x.actor()},
+	return b.For(notifications.ActorRecord{Name: x.name},
 		notifications.RequestOf(x.id, x.request, x.observer.opts.TrustedProxies...))
 }
 

@@ -57,11 +57,17 @@ type Options struct {
 	// TrustedProxies are believed about the client's address, see notifications.RequestOf.
 	TrustedProxies []netip.Prefix
 
-	// Actor names who made a request that was not answered 401 or 403; nil: the user of
-	// Basic credentials or the subject of a JSON web token, unverified as the registry has
-	// verified it. "" is nobody who is known: for an opaque token, and where the header
-	// Connection has a proxy remove the credentials.
-	Actor func(*http.Request) string
+	// Actor names who made a request that was not answered 401 or 403, and tells whether
+	// it has verified that, which goes into the event; nil: the user of Basic credentials
+	// or, by Bearer, who bears a token, and nobody where the header Connection has a proxy
+	// remove the credentials. "" is nobody who is known, and so is a name of more than 255
+	// bytes or with control characters.
+	Actor func(*http.Request) (name string, verified bool)
+
+	// Bearer does the same for a request with a Bearer token of at most 16 KiB; nil: the
+	// subject of a JSON web token, unverified as the registry has verified it, and of
+	// another token nobody. It counts without Actor.
+	Bearer func(r *http.Request, token string) (name string, verified bool)
 
 	// KeepsTags says that the registry keeps a tag whose manifest was deleted by digest.
 	// Otherwise a delete by digest implies the deletes of its tags, as far as the Observer

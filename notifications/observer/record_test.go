@@ -187,15 +187,54 @@ func TestActor(t *testing.T) {
 	}
 	t.Run("as the embedder says", func(t *testing.T) {
 		var rec notificationstest.Recorder
-		o := observer.New(status(202), &rec, notifications.SourceRecord{}, &observer.Options{Actor: func(r *http.Request) string { return r.Header.Get("X-User") }})
-		r := httptest.NewRequest("DELETE", "/v2/a/manifests/v1", nil)
-		r.Header.Set("X-User", "carol")
+		o := observer.New(status(202), &rec, notifications.SourceRecord{}, &observer.Options{Actor: func(r *http.Request) (string, bool) {
+			return r.Header.Get("X-User"), r.Header.Get("X-Verified") != ""
+		}})
+		for _, header := range []string{"X-User: carol", "X-User: carol; X-Verified: 1", "X-Verified: 1", "X-User: ca\x00rol; X-Verified: 1"} {
+			r := httptest.NewRequest("DELETE", "/v2/a/manifests/v1", nil)
+			for member := range strings.SplitSeq(header, "; ") {
+				name, value, _ := strings.Cut(member, ": ")
+				r.Header.Set(name, value)
+			}
+			o.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		if err := o.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"delete DELETE a:v1 by carol", "delete DELETE a:v1 by carol verified", "delete DELETE a:v1", "delete DELETE a:v1"}
+		if diff := cmp.Diff(want, briefs(t, rec.Events())); diff != "" {
+			t.Errorf("events, -want +got:\n%s", diff)
+		}
+	})
+	t.Run("as the embedder says of a token", func(t *testing.T) {
+		var rec notificationstest.Recorder
+		asked := 0
+		o := observer.New(status(202), &rec, notifications.SourceRecord{}, &observer.Options{Bearer: func(r *http.Request, token string) (string, bool) {
+			asked++
+			return r.Method + " " + token, true
+		}})
+		for _, credential := range []string{"Bearer x.y.z", "bearer opaque", "Bearer", "Bearer ", "Bearer  two", "Bearer " + strings.Repeat("x", 20_000), basic("alice:secret")} {
+			r := httptest.NewRequest("PUT", "/v2/a/manifests/v1", strings.NewReader(image))
+			r.Header.Set("Authorization", credential)
+			o.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		r := httptest.NewRequest("DELETE", "/v2/a/manifests/"+manifest.String(), nil) // with its tag
+		r.Header.Set("Authorization", "Bearer once")
 		o.ServeHTTP(httptest.NewRecorder(), r)
 		if err := o.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if events := rec.Events(); len(events) != 1 || events[0].Actor != "carol" {
-			t.Errorf("events %q", briefs(t, events))
+		var got []string
+		for _, e := range rec.Events() {
+			d, err := e.Details()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(e.Actor, " ", d.Remark.ActorVerified))
+		}
+		want := []string{"PUT x.y.z true", "PUT opaque true", " false", " false", " false", " false", "alice false", "DELETE once true", "DELETE once true"}
+		if diff := cmp.Diff(want, got); diff != "" || asked != 3 {
+			t.Errorf("asked %d times, actors, -want +got:\n%s", asked, diff)
 		}
 	})
 }

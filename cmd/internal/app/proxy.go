@@ -122,6 +122,9 @@ func proxyOptions(c *config.Proxy) (*proxy.Options, error) {
 		Extra:      c.VendorRoutes,
 
 		TrustedProxies: c.TrustedProxies,
+		ActorKeys:      c.ActorKeysFile,
+		ActorAudience:  c.ActorAudience,
+		HashTokens:     c.ActorTokens == config.TokensHash,
 		UpstreamHost:   c.UpstreamHost == config.HostUpstream,
 		UpstreamNames:  c.UpstreamNames,
 
@@ -197,6 +200,7 @@ func optionKeys() map[string]string {
 		"TLS.CAFile":   "upstream_tls.ca_file",
 		"TLS.CertFile": "upstream_tls.cert_file",
 		"Extra":        "vendor_routes",
+		"ActorKeys":    "actor_keys_file",
 	}
 }
 

@@ -296,6 +296,8 @@ func TestCheckProxy(t *testing.T) {
 		`tls = { cert_file = "cert.pem", key_file = "other-key.pem" }`:                          "proxy[0].tls: ",
 		`cache = { share = { public = ["library/**", "a***b"] } }`:                              `proxy[0].cache.share.public[1]: "a***b": `,
 		`cache = { kind = "memory" }`:                                                           "",
+		`actor_keys_file = "cert.pem"`:                                                          "",
+		`actor_keys_file = "key.pem"`:                                                           "proxy[0].actor_keys_file: ",
 	} {
 		problems := app.Check(load(t, dir, proxy("main", "https://registry.internal", more)))
 		if want == "" && len(problems) == 0 {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
 
 // compare settles the rig and compares every report with the truth, request by request,
@@ -51,7 +53,7 @@ func (r *rig) judge(report string, x *exchange, truth, seen []observation) strin
 		fmt.Fprintf(&out, "  + %v\n", o)
 	}
 	for _, o := range seen {
-		if w := misremark(report, x, o); w != "" {
+		if w := misremark(report, r.auth, x, o); w != "" {
 			fmt.Fprintf(&out, "  %s: %v\n", w, o)
 		}
 	}
@@ -75,7 +77,7 @@ func list(observations []observation) string {
 
 // misremark says what is wrong with the remark of an event: it is what distribution has
 // no words for, and so not part of what is compared.
-func misremark(report string, x *exchange, o observation) string {
+func misremark(report string, auth registrytest.Auth, x *exchange, o observation) string {
 	kinds, origin := []string{""}, ""
 	if o.Action == "delete" && o.Target.Digest != "" {
 		kinds = []string{"manifest", "blob"}
@@ -101,8 +103,10 @@ func misremark(report string, x *exchange, o observation) string {
 		return fmt.Sprintf("remark %+v of a size that is known", r)
 	case (r.Aborted || r.Redirected) && (o.Action != "pull" || report == "adapter"), r.Sent != 0 && !r.Aborted:
 		return fmt.Sprintf("remark %+v of what was answered in full", r)
-	case r.Subject != "" && o.Action != "push", r.ActorVerified:
-		return fmt.Sprintf("remark %+v, of which nothing is known", r)
+	case r.Subject != "" && o.Action != "push":
+		return fmt.Sprintf("remark %+v of what belongs to nothing", r)
+	case r.ActorVerified != (report == "proxy" && auth == registrytest.Token && o.Actor.Name != ""):
+		return fmt.Sprintf("remark %+v of an actor by %v", r, auth)
 	}
 	return ""
 }

@@ -2,11 +2,15 @@ package differential_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,7 +102,7 @@ func newRig(tb testing.TB, s scene) *rig {
 	})
 	r.registry, r.base = registry.URL(), registry.URL()
 	if s.proxied {
-		r.standBefore(registry.URL(), front, source)
+		r.standBefore(registry, front, source)
 	}
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 4}
 	tb.Cleanup(transport.CloseIdleConnections)
@@ -139,15 +143,19 @@ func (r *rig) adapt(c *configuration.Configuration, name string) {
 }
 
 // standBefore puts a proxy on server before the registry.
-func (r *rig) standBefore(upstream string, server *httptest.Server, source notifications.SourceRecord) {
-	u, err := url.Parse(upstream)
+func (r *rig) standBefore(registry *registrytest.Registry, server *httptest.Server, source notifications.SourceRecord) {
+	u, err := url.Parse(registry.URL())
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	p, err := proxy.New(r.report("proxy"), &proxy.Options{
+	opts := &proxy.Options{
 		Name: "differential", Upstream: u, Source: source, Parity: r.parity(),
 		References: true, RecordWait: patience,
-	})
+	}
+	if registry.Tokens != nil {
+		opts.ActorKeys, opts.ActorAudience = r.keysOf(registry.Tokens), registrytest.TokenService
+	}
+	p, err := proxy.New(r.report("proxy"), opts)
 	if err != nil {
 		r.tb.Fatal(err)
 	}
@@ -160,6 +168,19 @@ func (r *rig) standBefore(upstream string, server *httptest.Server, source notif
 		server.CloseClientConnections()
 		server.Close()
 	})
+}
+
+// keysOf writes down with what a proxy verifies tokens.
+func (r *rig) keysOf(tokens *registrytest.TokenServer) (file string) {
+	der, err := x509.MarshalPKIXPublicKey(tokens.PublicKey())
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	file = filepath.Join(r.tb.TempDir(), "keys.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
+		r.tb.Fatal(err)
+	}
+	return file
 }
 
 func (r *rig) report(name string) *collector {

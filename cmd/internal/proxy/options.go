@@ -46,6 +46,13 @@ type Options struct {
 	// itself in the addresses it gives out.
 	UpstreamNames []string
 
+	// ActorKeys names a file with the keys of whoever issues the tokens that clients show;
+	// with it, a token that does not verify, or is not for ActorAudience unless that is "",
+	// names nobody. HashTokens names opaque ones. See bearer.Options.
+	ActorKeys     string
+	ActorAudience string
+	HashTokens    bool
+
 	// Cache is where answers are kept; nil: none are. Of CacheOptions the TTL and who
 	// shares answers count. The store is the caller's.
 	Cache        cache.Store

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/regcast/regcast/cmd/internal/proxy/bearer"
 	"github.com/regcast/regcast/cmd/internal/proxy/cache"
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/observer"
@@ -58,8 +59,38 @@ func New(dst notifications.Sink, opts *Options) (*Proxy, error) {
 		p.cache = cache.New(p.forward, o.Cache, p.cacheOptions())
 		next = p.cache
 	}
-	p.observer = observer.New(next, dst, o.Source, p.observerOptions())
+	observing := p.observerOptions()
+	if observing.Bearer, err = p.bearer(); err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", opts.Name, err)
+	}
+	p.observer = observer.New(next, dst, o.Source, observing)
 	return p, nil
+}
+
+// bearer returns how the bearers of tokens are named, nil if as they say themselves.
+func (p *Proxy) bearer() (func(*http.Request, string) (string, bool), error) {
+	if p.opts.ActorKeys == "" && !p.opts.HashTokens {
+		return nil, nil
+	}
+	identifier, err := bearer.New(&bearer.Options{
+		KeysFile: p.opts.ActorKeys, Audience: p.opts.ActorAudience, HashOpaque: p.opts.HashTokens,
+		Registerer: p.registerer(), Logger: p.opts.Logger,
+	})
+	if err != nil {
+		return nil, &OptionError{"ActorKeys", err}
+	}
+	return func(r *http.Request, token string) (string, bool) {
+		// A token has to count when the request begins: a large push may outlast it.
+		return identifier.Identify(token, exchangeOf(r.Context()).start)
+	}, nil
+}
+
+// registerer is for metrics of which every proxy has its own, nil for none.
+func (p *Proxy) registerer() prometheus.Registerer {
+	if p.opts.Registerer == nil {
+		return nil
+	}
+	return prometheus.WrapRegistererWith(prometheus.Labels{"proxy": p.opts.Name}, p.opts.Registerer)
 }
 
 func (p *Proxy) cacheOptions() *cache.Options {
@@ -113,11 +144,8 @@ func (p *Proxy) observerOptions() *observer.Options {
 		Wait:              p.opts.RecordWait,
 		Refuse:            p.opts.Refuse,
 		Accepting:         p.opts.Accepting,
+		Registerer:        p.registerer(),
 		Logger:            p.opts.Logger,
-	}
-	if p.opts.Registerer != nil {
-		// Several proxies have one observer each.
-		o.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"proxy": p.opts.Name}, p.opts.Registerer)
 	}
 	if p.opts.PublicURL != nil {
 		base, _ := notifications.ParseBaseURL(p.opts.PublicURL.String()) // withDefaults has tried it

@@ -95,6 +95,9 @@ func (s *TokenServer) Requests() []TokenRequest {
 	return slices.Clone(s.requests)
 }
 
+// PublicKey is that by which tokens can be verified.
+func (s *TokenServer) PublicKey() *ecdsa.PublicKey { return &s.key.PublicKey }
+
 // RefreshToken is what user may send in place of a password, by POST.
 func (s *TokenServer) RefreshToken(user string) string { return "refresh " + user }
 
