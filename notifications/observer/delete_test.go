@@ -6,10 +6,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/regcast/regcast/notifications"
+	"github.com/regcast/regcast/notifications/notificationstest"
 	"github.com/regcast/regcast/notifications/observer"
 )
 
@@ -123,6 +128,68 @@ func TestTagsThatChangeDuringAPull(t *testing.T) {
 					t.Errorf("events after the change, -want +got:\n%s", diff)
 				}
 			})
+		}
+	}
+}
+
+// A tag that is set while the delete of its manifest is being written was set after it.
+func TestTagsThatAreSetDuringADelete(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/v2/a/manifests/" + manifest.String():              {"delete", "delete old", "push new", "push old"},
+		"/api/v2.0/projects/x/repositories/a/artifacts/old": {"delete old", "delete", "push new", "push old"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			repository := map[bool]string{true: "x/a", false: "a"}[strings.HasPrefix(path, "/api/")]
+			var rec notificationstest.Recorder
+			gate := notificationstest.NewGate(&rec)
+			gate.Open()
+			reg := prometheus.NewRegistry()
+			o := observer.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}), gate, notifications.SourceRecord{}, &observer.Options{
+				Registerer: reg, Wait: time.Minute, Extra: []func(*http.Request) (observer.Deletion, bool){observer.HarborRoutes},
+			})
+			ask := func(method, path, body string) {
+				r := httptest.NewRequest(method, path, strings.NewReader(body))
+				r.Header.Set("Content-Type", ociManifest)
+				o.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			ask("PUT", "/v2/"+repository+"/manifests/old", image)
+			gate.Shut()
+			var asking sync.WaitGroup
+			asking.Go(func() { ask("DELETE", path, "") })
+			until(t, func() bool { return metric(t, reg, "regcast_observer_waiting_events") == float64(len(want)-2) })
+			asking.Go(func() { ask("PUT", "/v2/"+repository+"/manifests/new", image) })
+			until(t, func() bool { return metric(t, reg, "regcast_observer_waiting_events") == float64(len(want)-1) })
+			asking.Go(func() { ask("PUT", "/v2/"+repository+"/manifests/old", image) })
+			until(t, func() bool { return metric(t, reg, "regcast_observer_waiting_events") == float64(len(want)) })
+			gate.Open()
+			asking.Wait()
+			if err := o.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range rec.Events()[1:] {
+				got = append(got, strings.TrimSpace(e.Action+" "+e.Tag))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("events, -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// until waits until ok.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("not in 10 s")
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/distribution/reference"
 	"github.com/google/uuid"
@@ -240,17 +239,14 @@ func (x *exchange) ctx() context.Context {
 	return context.WithoutCancel(x.request.Context())
 }
 
-// hold is ctx for several events, of which all together hold the answer back no longer
-// than one does.
-func (x *exchange) hold() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(x.ctx(), x.observer.wait())
-}
-
-func (o *Observer) wait() time.Duration {
-	if o.opts.Wait == 0 {
-		return DefaultWait
-	}
-	return o.opts.Wait
+// together tells of all that one change has done. The events are queued at once, so that
+// none of a change that comes after it can stand between them, and then hold the answer back
+// no longer than one event does.
+func (x *exchange) together(tell func(context.Context)) {
+	queued, cancel := context.WithCancel(x.ctx())
+	cancel() // nothing waits
+	tell(queued)
+	x.observer.outbox.Settle(x.ctx())
 }
 
 // told takes the error of a listener. What was not recorded the outbox has counted, and

@@ -266,12 +266,12 @@ func (x *exchange) manifestPushed() {
 	if len(tags) == 0 {
 		tags = append(tags, "")
 	}
-	ctx, cancel := x.hold()
-	defer cancel()
 	listener := x.tellOf(notifications.Remark{Subject: cmp.Or(theDigest(x.w.Header(), "Oci-Subject"), m.subject)})
-	for _, tag := range tags {
-		x.told(listener.ManifestPushed(ctx, named(x.route.Repository), m, tag))
-	}
+	x.together(func(ctx context.Context) {
+		for _, tag := range tags {
+			x.told(listener.ManifestPushed(ctx, named(x.route.Repository), m, tag))
+		}
+	})
 }
 
 // pushedTags are the tag in the path and those that the registry says it has set.
@@ -308,12 +308,14 @@ func (x *exchange) manifestDeleted() {
 		x.told(x.tell().TagDeleted(x.ctx(), repo, tag))
 		return
 	}
-	ctx, cancel := x.hold()
-	defer cancel()
-	x.told(x.tell().ManifestDeleted(ctx, repo, x.route.Digest))
+	var tags []string
 	if !o.opts.KeepsTags {
-		x.inferTagDeletes(ctx, repo, o.tags.removeDigest(repo.Name(), x.route.Digest))
+		tags = o.tags.removeDigest(repo.Name(), x.route.Digest)
 	}
+	x.together(func(ctx context.Context) {
+		x.told(x.tell().ManifestDeleted(ctx, repo, x.route.Digest))
+		x.inferTagDeletes(ctx, repo, tags)
+	})
 	x.forget(x.route.Digest)
 }
 

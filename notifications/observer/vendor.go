@@ -1,6 +1,7 @@
 package observer
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -124,14 +125,16 @@ func (x *exchange) taggedManifestDeleted() {
 	o, repo, tag := x.observer, named(x.route.Repository), x.route.Tag
 	dgst := o.tags.named(repo.Name(), tag)
 	o.tags.remove(repo.Name(), tag)
-	ctx, cancel := x.hold()
-	defer cancel()
-	x.told(x.tell().TagDeleted(ctx, repo, tag))
 	if dgst == "" {
+		x.told(x.tell().TagDeleted(x.ctx(), repo, tag))
 		o.metrics.unclassified.Inc()
 		return
 	}
-	x.told(x.tellOf(notifications.Remark{Origin: notifications.OriginInferred}).ManifestDeleted(ctx, repo, dgst))
-	x.inferTagDeletes(ctx, repo, o.tags.removeDigest(repo.Name(), dgst))
+	tags := o.tags.removeDigest(repo.Name(), dgst)
+	x.together(func(ctx context.Context) {
+		x.told(x.tell().TagDeleted(ctx, repo, tag))
+		x.told(x.tellOf(notifications.Remark{Origin: notifications.OriginInferred}).ManifestDeleted(ctx, repo, dgst))
+		x.inferTagDeletes(ctx, repo, tags)
+	})
 	x.forget(dgst)
 }

@@ -135,14 +135,31 @@ func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error 
 	changes := slices.ContainsFunc(batch, mutates)
 	waits := o.opts.Wait >= 0 && changes && o.Accepting() == nil
 	w, err := o.offer(batch, changes, waits)
-	if w == nil {
-		return err
+	if w != nil {
+		o.wait(ctx, w)
 	}
+	return err
+}
+
+// Settle waits for what was queued so far as Write does for its batch. Who has to write
+// several batches that nothing of others may come between writes them with a context that
+// has ended, and waits once.
+func (o *Outbox) Settle(ctx context.Context) {
+	if o.opts.Wait < 0 || o.Accepting() != nil {
+		return
+	}
+	if w := o.waiter(); w != nil {
+		o.wait(ctx, w)
+	}
+}
+
+// wait returns when w is done, after Options.Wait or when ctx ends.
+func (o *Outbox) wait(ctx context.Context, w *waiter) {
 	timer := time.NewTimer(o.opts.Wait)
 	defer timer.Stop()
 	select {
 	case <-w.done:
-		return nil
+		return
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -151,7 +168,6 @@ func (o *Outbox) Write(ctx context.Context, batch []*notifications.Event) error 
 	if i := slices.Index(o.waiters, w); i >= 0 {
 		o.waiters = slices.Delete(o.waiters, i, i+1)
 	}
-	return nil
 }
 
 // offer queues or refuses batch, and returns what to wait for if waits says so.
@@ -220,6 +236,21 @@ func (o *Outbox) accept(batch []*notifications.Event, waits bool) *waiter {
 	if !waits {
 		return nil
 	}
+	return o.await()
+}
+
+// waiter returns one for all that waits, nil if nothing does.
+func (o *Outbox) waiter() *waiter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.settled == o.accepted {
+		return nil
+	}
+	return o.await()
+}
+
+// await returns a waiter for all that was accepted. It is called with o.mu held.
+func (o *Outbox) await() *waiter {
 	w := &waiter{settled: o.accepted, done: make(chan struct{})}
 	o.waiters = append(o.waiters, w)
 	return w

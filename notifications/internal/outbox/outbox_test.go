@@ -256,6 +256,61 @@ func TestFull(t *testing.T) {
 	}
 }
 
+func TestSettle(t *testing.T) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	settled := func(t *testing.T, o *outbox.Outbox, ctx context.Context, want time.Duration) {
+		t.Helper()
+		start := time.Now()
+		o.Settle(ctx)
+		if took := time.Since(start); took != want {
+			t.Errorf("Settle took %v, want %v", took, want)
+		}
+	}
+	write := func(t *testing.T, o *outbox.Outbox, batch []*notifications.Event) {
+		t.Helper()
+		start := time.Now()
+		if err := o.Write(ended, batch); err != nil || time.Since(start) != 0 {
+			t.Errorf("Write with a context that has ended = %v, after %v", err, time.Since(start))
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var rec notificationstest.Recorder
+		o := outbox.New(notificationstest.NewSlow(&rec, 10*time.Millisecond), nil)
+		settled(t, o, t.Context(), 0)
+		for n := range 3 {
+			write(t, o, pushes(n, 1))
+			synctest.Wait()
+		}
+		settled(t, o, t.Context(), 20*time.Millisecond) // the first alone, the others as one batch
+		if n := rec.Len(); n != 3 {
+			t.Errorf("%d events are written", n)
+		}
+		write(t, o, pushes(3, 1))
+		settled(t, o, ended, 0)
+		mustShutdown(t, o)
+		settled(t, o, t.Context(), 0)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		gate := notificationstest.NewGate(nil)
+		o := outbox.New(gate, nil)
+		write(t, o, pushes(0, 1))
+		settled(t, o, t.Context(), outbox.DefaultWait)
+		time.Sleep(time.Second)
+		settled(t, o, t.Context(), 0) // the sink is known to hang
+		gate.Open()
+		mustShutdown(t, o)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		gate := notificationstest.NewGate(nil)
+		o := outbox.New(gate, &outbox.Options{Wait: -1})
+		write(t, o, pushes(0, 1))
+		settled(t, o, t.Context(), 0)
+		gate.Open()
+		mustShutdown(t, o)
+	})
+}
+
 // While nothing is written, pulls do not take the room of pushes, whoever pulls.
 func TestPullsLeaveRoomForChanges(t *testing.T) {
 	pulls := func(count int) (batch []*notifications.Event) {
