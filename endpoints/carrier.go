@@ -2,6 +2,7 @@ package endpoints
 
 import (
 	"net/http"
+	"net/url"
 )
 
 // A Carrier is an [http.RoundTripper] for senders of other packages that connects as
@@ -40,6 +41,11 @@ func (c *Carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return c.carrier.current().RoundTrip(req)
+}
+
+// Proxy tells by which egress proxy a request is made, nil for none.
+func (c *Carrier) Proxy(req *http.Request) (*url.URL, error) {
+	return c.carrier.current().Proxy(req)
 }
 
 // CloseIdleConnections closes connections that no request uses. The carrier can still be

@@ -46,6 +46,7 @@ func (s *side) open(name string, r *Registry, o *Options) error {
 		Transport: auth.NewTransport(s.carrier, &auth.Options{
 			Credentials:   s.credentials(r.Credentials),
 			TokenHosts:    o.TokenHosts,
+			Proxy:         s.carrier.Proxy,
 			MaxRetryAfter: maxRetryAfter,
 			UserAgent:     userAgent,
 		}),

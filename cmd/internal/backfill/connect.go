@@ -44,6 +44,7 @@ func Connect(base string, opts *ConnectOptions) (*registry.Client, error) {
 		Transport: auth.NewTransport(g, &auth.Options{
 			Credentials: opts.Credentials,
 			UserAgent:   opts.UserAgent,
+			Proxy:       transport.Proxy,
 			// How long a request waits at the gate is no fault of the registry.
 			HeaderTimeout: -1,
 			AuthTimeout:   time.Hour,

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -27,8 +28,9 @@ func (t *Transport) realm(server *url.URL, realm string) (*url.URL, error) {
 // checkRealm refuses a token server that a registry should not be able to send our
 // credentials, or just our requests, to: who answers for the registry chooses it. An
 // internal host that is not the registry's own has to be allowed by name. A name may
-// point elsewhere between this look-up and the connection; what stands against that is a
-// base transport with rules of its own.
+// point elsewhere between this look-up and the connection, and behind an egress proxy it is
+// not looked up; what stands against that is a base transport with rules of its own, or the
+// proxy's.
 func (t *Transport) checkRealm(ctx context.Context, server, realm *url.URL) error {
 	refuse := func(why string) error {
 		return fmt.Errorf("%w: %s has the token server %s, %s", registry.ErrRefused, server.Host, answer.Shown(realm), why)
@@ -48,6 +50,10 @@ func (t *Transport) checkRealm(ctx context.Context, server, realm *url.URL) erro
 	addresses := []netip.Addr{}
 	if literal, err := netip.ParseAddr(host); err == nil {
 		addresses = append(addresses, literal)
+	} else if oddAddress(host) {
+		return refuse("which is an odd way to spell an address")
+	} else if t.proxied(realm) {
+		return nil
 	} else if addresses, err = t.opts.LookupHost(ctx, host); err != nil {
 		return fmt.Errorf("looking up the token server %s: %w", host, err)
 	}
@@ -57,6 +63,27 @@ func (t *Transport) checkRealm(ctx context.Context, server, realm *url.URL) erro
 		}
 	}
 	return nil
+}
+
+// oddAddress tells whether some take a name, in lower case, for an IPv4 address, such as 2852039166 or
+// 0xa9.0xfe.43518: no name of a host ends in a number
+// (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+func oddAddress(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
+}
+
+// proxied tells whether a server is asked by way of an egress proxy.
+func (t *Transport) proxied(server *url.URL) bool {
+	if t.opts.Proxy == nil {
+		return false
+	}
+	by, err := t.opts.Proxy(&http.Request{Method: http.MethodGet, URL: server, Host: server.Host, Header: make(http.Header)})
+	return err == nil && by != nil
 }
 
 // internal tells whether an address is one that the rest of the world does not reach.

@@ -137,6 +137,12 @@ func TestRealmGuard(t *testing.T) {
 			}
 			return nil, errors.New("no such host")
 		},
+		Proxy: func(req *http.Request) (*url.URL, error) {
+			if req.URL.Host == "behind.proxy.example" || req.URL.RawQuery == "by=proxy" {
+				return &url.URL{Scheme: "http", Host: "proxy.example"}, nil
+			}
+			return nil, nil
+		},
 	})
 	for _, test := range []struct {
 		registry, realm string
@@ -168,6 +174,11 @@ func TestRealmGuard(t *testing.T) {
 		{"https://r.example", "https://[fd00::1]/token", ""},
 		{"https://r.example", "https://[fe80::1]/token", ""},
 		{"https://r.example", "https://[64:ff9b::a00:1]/token", ""},
+		{"https://r.example", "https://2852039166/token", ""},
+		{"https://r.example", "https://0x7f.1/token", ""},
+		{"https://r.example", "https://behind.proxy.example/token", "https://behind.proxy.example/token"},
+		{"https://r.example", "https://10.0.0.2/token?by=proxy", ""},
+		{"https://r.example", "https://0x7f.2/token?by=proxy", ""},
 		{"https://r.example", "https://rebound.example/token", ""},
 		{"https://r.example", "https://unknown.example/token", ""},
 		{"https://r.example", "https://auth.internal:444/token", "https://auth.internal:444/token"},

@@ -53,6 +53,10 @@ type Options struct {
 	TokenHosts []string
 	// LookupHost finds the addresses of a token server; default the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Proxy tells by which egress proxy base makes a request, nil for none, as that of
+	// [http.Transport] does; default base's own, if base is one. Behind a proxy names are
+	// the proxy's to look up, and may be unknown here: those of token servers are not.
+	Proxy func(*http.Request) (*url.URL, error)
 
 	UserAgent string // for requests that have none; default "regcast"
 }
@@ -128,6 +132,9 @@ func NewTransport(base http.RoundTripper, opts *Options) *Transport {
 		base = newBase()
 	}
 	o := opts.withDefaults()
+	if own, ok := base.(*http.Transport); ok && o.Proxy == nil {
+		o.Proxy = own.Proxy
+	}
 	return &Transport{
 		base:        base,
 		opts:        o,
