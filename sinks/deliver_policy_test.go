@@ -97,6 +97,46 @@ func TestDeliverTakesTurnsAtProbing(t *testing.T) {
 	})
 }
 
+// An event that comes back from being put aside, while nothing else is there, has had its
+// turn: the next probe of the hold is with one that has come meanwhile.
+func TestDeliverTakesTurnsWithOneThatWasParked(t *testing.T) {
+	for parks := 1; parks <= 4; parks++ {
+		synctest.Test(t, func(t *testing.T) {
+			var until time.Time
+			r := &receiver{answer: func(_ context.Context, _ sinks.Attempt, batch []*notifications.Event) error {
+				if batch[0].Repository == "team/poison" {
+					return errBusy
+				}
+				return nil
+			}}
+			parked := 0
+			policy := table{
+				admit: func(now time.Time) (int, time.Duration) {
+					if left := until.Sub(now); left > 0 {
+						return 0, left
+					}
+					return 1, 0
+				},
+				judge: func(*sinks.Attempt, error) sinks.Verdict {
+					until = time.Now().Add(10 * time.Minute)
+					if parked++; parked <= parks {
+						return sinks.Verdict{Action: sinks.Park, After: time.Minute}
+					}
+					return sinks.Verdict{Action: sinks.Retry}
+				},
+			}
+			d := deliver(t, r, &sinks.DeliverOptions{Policy: policy})
+			d.write(notificationstest.Push("team/poison", "v0", 0))
+			pass(time.Duration(parks)*10*time.Minute - time.Minute) // it is back for the next probe
+			event := notificationstest.Push("team/app", "v1", 1)
+			d.write(event)
+			pass(12 * time.Minute) // two probes
+			d.expect([]*notifications.Event{event})
+			d.end()
+		})
+	}
+}
+
 func TestDeliverHeldTimeIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(_ context.Context, a sinks.Attempt, _ []*notifications.Event) error {

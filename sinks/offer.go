@@ -14,7 +14,11 @@ func (c *courier) send(now time.Time) {
 			return
 		}
 		if c.turn = !c.turn; len(c.due) == 0 || c.turn && fresh {
-			c.offer(c.form(now), now)
+			b := c.form(now)
+			if len(c.due) == 0 && b.items[0].Parked {
+				c.turn = false // it is none of the new ones, whose turn comes before it is due again
+			}
+			c.offer(b, now)
 		} else {
 			c.offer(c.due.pop(), now)
 		}
