@@ -10,7 +10,7 @@ import (
 // TestTrial lets send and receive talk to each other on loopback, as testdata/trial/*.txtar
 // say. Beside the commands of testscript they have:
 //
-//	address VAR     # a free address on loopback, for a server that is started next
+//	address VAR     # a free address on loopback, for a server that is started later, or again
 //	listening ADDR  # waits until a server takes connections there
 func TestTrial(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -31,6 +31,13 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
+	// While it has a connection, nobody is given the port who does not ask for it.
+	near, err := net.Dial("tcp", l.Addr().String())
+	ts.Check(err)
+	ts.Defer(func() { near.Close() })
+	far, err := l.Accept()
+	ts.Check(err)
+	ts.Defer(func() { far.Close() })
 	ts.Setenv(args[0], l.Addr().String())
 	ts.Check(l.Close())
 }

@@ -45,12 +45,8 @@ func newChild(t *testing.T) *child {
 	if err := os.WriteFile(c.path("key"), []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.addr = free.Addr().String()
-	if err := free.Close(); err != nil {
+	var err error
+	if c.addr, err = harness.FreeAddr(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -76,7 +76,7 @@ func run(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	file, proxy, admin, err := configure(dir, listener.Addr().String(), audit.URL(), deploy.URL())
+	file, proxy, admin, err := configure(ctx, dir, listener.Addr().String(), audit.URL(), deploy.URL())
 	if err != nil {
 		return err
 	}
@@ -105,10 +105,10 @@ func run(ctx context.Context, w io.Writer) (err error) {
 
 // configure writes the settings into dir with free ports instead of theirs, and returns
 // the file, where the proxy will be, and where the admin API.
-func configure(dir, registry, audit, deploy string) (file, proxy, admin string, err error) {
+func configure(ctx context.Context, dir, registry, audit, deploy string) (file, proxy, admin string, err error) {
 	var free [3]string
 	for i := range free {
-		if free[i], err = harness.FreeAddr(); err != nil {
+		if free[i], err = harness.FreeAddr(ctx); err != nil {
 			return "", "", "", err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 // A Consumer is a webhook receiver that remembers every event it accepted.
 type Consumer struct {
 	addr    string
+	held    heldPort // addr's, for Resume; for as long as the Consumer is there
 	server  *http.Server
 	serving chan error
 
@@ -40,25 +41,18 @@ type Received struct {
 // accepted event, in order. Close ends it.
 func StartConsumer(onEvent func(Received)) (*Consumer, error) {
 	c := &Consumer{onEvent: onEvent, grown: make(chan struct{})}
-	if err := c.listen("127.0.0.1:0"); err != nil {
+	var err error
+	if c.addr, c.held, err = holdPort(); err != nil {
+		return nil, err
+	}
+	if err := c.Resume(); err != nil {
+		c.held.release()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *Consumer) listen(addr string) error {
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("starting a consumer: %w", err)
-	}
-	c.addr = listener.Addr().String()
-	c.server = &http.Server{Handler: http.HandlerFunc(c.receive), ReadHeaderTimeout: 10 * time.Second}
-	c.serving = make(chan error, 1)
-	go func(server *http.Server, serving chan<- error) { serving <- server.Serve(listener) }(c.server, c.serving)
-	return nil
-}
-
-// URL is where the consumer receives events; it stays the same over Pause and Resume.
+// URL is where the consumer receives events; it stays the same over Close and Resume.
 func (c *Consumer) URL() string { return "http://" + c.addr + "/events" }
 
 // Close ends the consumer. What it received stays.
@@ -69,7 +63,16 @@ func (c *Consumer) Close() error {
 }
 
 // Resume makes a closed consumer listen again, on the same port.
-func (c *Consumer) Resume() error { return c.listen(c.addr) }
+func (c *Consumer) Resume() error {
+	listener, err := net.Listen("tcp", c.addr)
+	if err != nil {
+		return fmt.Errorf("starting a consumer: %w", err)
+	}
+	c.server = &http.Server{Handler: http.HandlerFunc(c.receive), ReadHeaderTimeout: 10 * time.Second}
+	c.serving = make(chan error, 1)
+	go func(server *http.Server, serving chan<- error) { serving <- server.Serve(listener) }(c.server, c.serving)
+	return nil
+}
 
 // Answer makes the consumer answer its nth request (from 1) with status(n); only events
 // answered with 200 count as received. nil: always 200.

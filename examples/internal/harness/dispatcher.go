@@ -37,13 +37,13 @@ type Dispatcher struct {
 
 // StartDispatcher writes a configuration with a journal in dir and one endpoint per
 // entry of endpoints (name to URL), starts binary with it on free ports and waits until
-// it is ready. Its log goes to log. Close ends it.
+// it is ready. The ports stay its own until ctx ends. Its log goes to log. Close ends it.
 func StartDispatcher(ctx context.Context, binary, dir string, endpoints map[string]string, log io.Writer) (*Dispatcher, error) {
-	intake, err := FreeAddr()
+	intake, err := FreeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := FreeAddr()
+	admin, err := FreeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -67,13 +67,40 @@ func StartServe(ctx context.Context, binary, file, admin string, log io.Writer) 
 }
 
 // FreeAddr finds a loopback port that nobody listens on. The dispatcher has to come back
-// to the same port after a crash, so it cannot choose one by itself.
-func FreeAddr() (string, error) {
+// to the same port after a crash, so it cannot choose one by itself. Until ctx ends nobody
+// is given the port who does not ask for it.
+func FreeAddr(ctx context.Context) (string, error) {
+	addr, held, err := holdPort()
+	if err != nil {
+		return "", err
+	}
+	context.AfterFunc(ctx, held.release)
+	return addr, nil
+}
+
+// A heldPort keeps a port from those who ask for any: it has a connection, which stands in
+// the way of no server that asks for this one.
+type heldPort struct{ near, far net.Conn }
+
+func holdPort() (addr string, held heldPort, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+		return "", heldPort{}, fmt.Errorf("looking for a free port: %w", err)
 	}
-	return l.Addr().String(), l.Close()
+	defer l.Close()
+	addr = l.Addr().String()
+	if held.near, err = net.Dial("tcp", addr); err != nil {
+		return "", heldPort{}, fmt.Errorf("holding a free port: %w", err)
+	}
+	if held.far, err = l.Accept(); err != nil {
+		return "", heldPort{}, errors.Join(fmt.Errorf("holding a free port: %w", err), held.near.Close())
+	}
+	return addr, held, nil
+}
+
+func (p heldPort) release() {
+	_ = p.near.Close() // nothing was sent
+	_ = p.far.Close()
 }
 
 // IntakeURL is where registries send their events.

@@ -23,13 +23,14 @@ type Server struct {
 	t      testing.TB
 	path   string
 	addr   string
+	held   []net.Conn // keep addr's port from those who ask for any
 	cmd    *exec.Cmd
 	output bytes.Buffer  // to be read after exited is closed
 	exited chan struct{} // closed when the process is gone; nil before the first
 }
 
 // patience bounds how long a server may take to answer after its start.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // Start starts a server on a free port and waits until it answers. It skips the test where
 // the program redis-server is missing, but fails it if CI=true.
@@ -43,27 +44,41 @@ func Start(t testing.TB) *Server {
 		t.Skip("shared caches are not tried on a real Redis (redis-server)")
 	}
 	s := &Server{t: t, path: path}
-	t.Cleanup(s.Kill)
-	// Somebody else may take the port between its choice and its use.
-	for range 5 {
-		if s.addr, err = freeAddr(); err == nil {
-			err = s.start()
-		}
-		if err == nil {
-			return s
-		}
+	t.Cleanup(func() {
 		s.Kill()
+		for _, c := range s.held {
+			c.Close()
+		}
+	})
+	if err := s.choose(); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal(err)
-	return nil
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
-func freeAddr() (string, error) {
+// choose finds a free port and holds it. While it has a connection, nobody is given it who
+// does not ask for it, however long there is no server.
+func (s *Server) choose() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return err
 	}
-	return l.Addr().String(), l.Close()
+	defer l.Close()
+	s.addr = l.Addr().String()
+	near, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	s.held = append(s.held, near)
+	far, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	s.held = append(s.held, far)
+	return nil
 }
 
 // Addr returns the server's host and port. It stays the same for the life of the Server.
