@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func speak(t *testing.T, serve func(net.Conn)) (url string) {
 			}
 			running.Go(func() {
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = c.SetDeadline(time.Now().Add(patience))
 				serve(c)
 			})
 		}
@@ -246,9 +247,7 @@ func TestIdle(t *testing.T) {
 				t.Errorf("got %s", resp.Status)
 			}
 		}
-		if n := r.metric(t, "regcast_proxy_upstream_errors_total", "idle"); n != 1 {
-			t.Errorf("counted %v", n)
-		}
+		eventually(t, "the error is counted", func() bool { return r.metric(t, "regcast_proxy_upstream_errors_total", "idle") == 1 })
 	})
 	t.Run("a client that stops sending", func(t *testing.T) {
 		r := start(t, speak(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), impatient)
@@ -294,24 +293,26 @@ func TestIdle(t *testing.T) {
 			if err == nil {
 				t.Error("it took all")
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("the proxy waits for ever")
 		}
 	})
 	t.Run("slow but steady", func(t *testing.T) {
+		t.Parallel()
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(w, r.Body)
 		}))
 		t.Cleanup(upstream.Close)
+		const timeout = 4 * time.Second // a machine that stands still for so long is none to test on
 		r := start(t, upstream.URL, func(o *proxy.Options) {
-			impatient(o)
-			o.Timeouts.Metadata, o.Timeouts.Commit = idle, idle
+			o.Timeouts.Idle, o.Timeouts.Metadata, o.Timeouts.Commit = timeout, timeout, timeout
 		})
 		body, pipe := io.Pipe()
+		const pieces = 30
 		go func() {
-			tick := time.NewTicker(idle / 10)
+			tick := time.NewTicker(timeout / 24)
 			defer tick.Stop()
-			for range 30 { // three times as long as every timeout
+			for range pieces { // in all longer than every timeout
 				<-tick.C
 				_, _ = io.WriteString(pipe, "x")
 			}
@@ -322,19 +323,24 @@ func TestIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != strings.Repeat("x", 30) {
+		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != strings.Repeat("x", pieces) {
 			t.Errorf("got %s %q %v", resp.Status, got, err)
 		}
 	})
 	t.Run("idle between requests", func(t *testing.T) { // deadlines of one request do not hit the next
+		t.Parallel()
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(w, r.Body)
 		}))
 		t.Cleanup(upstream.Close)
-		r := start(t, upstream.URL, impatient)
+		const timeout = 4 * time.Second
+		r := start(t, upstream.URL, func(o *proxy.Options) { o.Timeouts.Idle = timeout })
 		c := dial(t, r.host)
 		answers := bufio.NewReader(c)
-		for range 3 {
+		for i := range 2 {
+			if i > 0 {
+				<-time.After(timeout + timeout/10)
+			}
 			fmt.Fprintf(c, "POST /v2/team/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
 			resp, err := http.ReadResponse(answers, nil)
 			if err != nil {
@@ -344,7 +350,6 @@ func TestIdle(t *testing.T) {
 				t.Errorf("got %s %q %v", resp.Status, got, err)
 			}
 			resp.Body.Close()
-			<-time.After(2 * idle)
 		}
 	})
 }
@@ -352,12 +357,18 @@ func TestIdle(t *testing.T) {
 // What changes something has more time than others: were it cut off, its event would be
 // lost.
 func TestTimeoutsByClass(t *testing.T) {
+	const metadata = 150 * time.Millisecond
+	var answers atomic.Bool // else it never does
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		<-time.After(500 * time.Millisecond)
+		if !answers.Load() {
+			<-r.Context().Done()
+			return
+		}
+		<-time.After(2 * metadata)
 	}))
 	defer upstream.Close()
-	r := start(t, upstream.URL, func(o *proxy.Options) { o.Timeouts.Metadata = 150 * time.Millisecond })
+	r := start(t, upstream.URL, func(o *proxy.Options) { o.Timeouts.Metadata = metadata })
 	for _, test := range []struct {
 		method, path string
 		want         int
@@ -374,6 +385,7 @@ func TestTimeoutsByClass(t *testing.T) {
 		{"PUT", "/v2/team/app/manifests/latest", 200},
 		{"PUT", "/artifacts-uploads/1", 200},
 	} {
+		answers.Store(test.want == http.StatusOK)
 		for _, body := range []string{"", "x"} {
 			if resp, _ := do(t, client(t), test.method, r.url+test.path, []byte(body)); resp.StatusCode != test.want {
 				t.Errorf("%s %s: %s, want %d", test.method, test.path, resp.Status, test.want)
@@ -474,7 +486,7 @@ func TestDrainCutsClientsThatStandStill(t *testing.T) {
 			}()
 			select {
 			case <-ended:
-			case <-time.After(5 * time.Second):
+			case <-time.After(patience):
 				t.Error("Drain hangs")
 			}
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

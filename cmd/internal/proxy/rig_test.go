@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run"))
 }
 
+// patience bounds what a test waits for; it is never waited out by a test that passes.
+const patience = time.Minute
+
 // A rig is a proxy at work.
 type rig struct {
 	url     string
@@ -67,7 +70,7 @@ func newRig(t testing.TB, upstream string, change func(*proxy.Options)) *rig {
 	t.Cleanup(func() {
 		r.server.CloseClientConnections()
 		r.server.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := r.proxy.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
@@ -113,21 +116,21 @@ func hasValues(m *dto.Metric, values []string) bool {
 // eventually waits until ok, which is tried every few milliseconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not in 10 s: %s", what)
+			t.Fatalf("not in %v: %s", patience, what)
 		}
 	}
 }
 
 // client follows no redirects and unpacks nothing.
 func client(t testing.TB) *http.Client {
-	tr := &http.Transport{DisableCompression: true, ExpectContinueTimeout: 5 * time.Second}
+	tr := &http.Transport{DisableCompression: true, ExpectContinueTimeout: patience}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
@@ -184,7 +187,7 @@ func dial(t *testing.T, host string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return c
