@@ -146,7 +146,7 @@ func newConsumer(t *testing.T, n int64) *consumer {
 
 func (c *consumer) receive(t *testing.T, n int) []delivery {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(time.Minute)
 	var all []delivery
 	for len(all) < n {
 		select {
@@ -185,7 +185,7 @@ func newBridgedRegistry(t *testing.T, references bool) *bridgedRegistry {
 		reference: newConsumer(t, 0), all: newConsumer(t, 3), deletes: newConsumer(t, 0),
 	}
 	r.endpoint = theirs.NewEndpoint("reference", r.reference.url, theirs.EndpointConfig{
-		Timeout: 10 * time.Second, Transport: &http.Transport{},
+		Timeout: time.Minute, Transport: &http.Transport{},
 	})
 
 	onlyDeletes, err := sinks.NewMatcher(sinks.Rules{Actions: []string{notifications.ActionDelete}}, sinks.Rules{})

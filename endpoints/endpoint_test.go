@@ -177,7 +177,7 @@ func TestDeliver(t *testing.T) {
 
 	write(t, engine, notificationstest.Pushes(0, 20, "team/app", "team/db")...)
 	write(t, engine, notificationstest.Pushes(20, 5, "other/app")...)
-	wait, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	wait, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	if _, err := got.Wait(wait, 20); err != nil {
 		t.Fatal(err)

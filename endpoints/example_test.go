@@ -108,7 +108,7 @@ func ExampleNew() {
 	})
 	fmt.Println(err)
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	fmt.Println(audit.Shutdown(ctx), audit.Stats().Delivered)
 	// Unordered output:

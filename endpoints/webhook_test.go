@@ -72,7 +72,7 @@ func listen(t *testing.T, speak func(net.Conn)) string {
 
 // readRequest reads one request with a body from c, and reports whether there was one.
 func readRequest(c net.Conn) bool {
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	var got []byte
 	buf := make([]byte, 64<<10)
 	for {
@@ -328,7 +328,7 @@ func TestAnswerThatNeverEnds(t *testing.T) {
 		<-release
 	})
 	defer close(release)
-	w := newWebhook(t, url, &endpoints.Options{Timeout: time.Minute})
+	w := newWebhook(t, url, &endpoints.Options{Timeout: 10 * time.Minute})
 	started := time.Now()
 	status.Store(200)
 	if err := w.Write(context.Background(), batch); err != nil {
@@ -338,7 +338,7 @@ func TestAnswerThatNeverEnds(t *testing.T) {
 	if e := mustFail(t, w, endpoints.Transient, "500"); string(e.Excerpt) != "half" {
 		t.Errorf("excerpt %q", e.Excerpt)
 	}
-	if took := time.Since(started); took > 20*time.Second {
+	if took := time.Since(started); took > 2*time.Minute {
 		t.Errorf("two attempts took %v", took)
 	}
 }
@@ -370,7 +370,7 @@ func TestShutdownWithARequestInFlight(t *testing.T) {
 	}
 	select {
 	case <-closed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the connection is kept")
 	}
 }
@@ -436,7 +436,8 @@ func TestNoReceiver(t *testing.T) {
 	if !errors.As(e, &op) {
 		t.Errorf("%v does not wrap the cause", e)
 	}
-	mustFail(t, newWebhook(t, "http://receiver.invalid/hook", &endpoints.Options{Timeout: 5 * time.Second}), endpoints.Transient, "dns")
+	serveNames(t)
+	mustFail(t, newWebhook(t, "http://receiver.invalid./hook", nil), endpoints.Transient, "dns")
 }
 
 func TestAnswersThatAreNotHTTP(t *testing.T) {

@@ -280,7 +280,7 @@ func (r *rig) counter(t testing.TB, key string) float64 {
 // eventually waits for something to become true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

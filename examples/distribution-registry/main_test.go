@@ -87,7 +87,7 @@ func TestDistributionRegistry(t *testing.T) {
 	}
 	// Two blobs and a manifest, the same mounted and pushed again, and the tag's end.
 	wanted := map[string]int{"push team/app": 2, "push team/app:1.0": 1, "mount team/fork": 2, "push team/fork:1.0": 1, "delete team/app:1.0": 1}
-	wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	wait, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for n := 7; ; n++ { // and some pulls, as the client looks around
 		if err := webhook.Wait(wait, n); err != nil {

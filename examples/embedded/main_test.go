@@ -75,7 +75,7 @@ func TestEmbedded(t *testing.T) {
 			if err := client.DeleteTag("team/app", "1.0"); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := deploy.Wait(ctx, 2); err != nil {
 				t.Fatal(err)
@@ -143,7 +143,7 @@ func TestEmbeddedOnDiskSurvives(t *testing.T) {
 	}
 	_, stop = start(t, audit.URL(), deploy.URL(), journal)
 	defer stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := audit.Wait(ctx, 3); err != nil {
 		t.Error(err)

@@ -263,10 +263,11 @@ func TestCutOffSenders(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, intake.Options{})
 			// A server of its own, with limits that a test can wait for.
 			config := intake.NewServer(r.handler)
-			config.ReadHeaderTimeout, config.ReadTimeout = 100*time.Millisecond, 200*time.Millisecond
+			config.ReadHeaderTimeout, config.ReadTimeout = 2*time.Second, 3*time.Second
 			r.server = httptest.NewUnstartedServer(nil)
 			r.server.Config = config
 			r.server.Start()

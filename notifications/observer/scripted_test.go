@@ -157,7 +157,7 @@ func watch(t testing.TB, registry http.Handler, opts *observer.Options) *watched
 // end waits for the requests under way and what they have reported.
 func (w *watched) end() {
 	w.close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_ = w.Observer.Shutdown(ctx)
 }
@@ -166,7 +166,7 @@ func (w *watched) end() {
 func (w *watched) settled(t testing.TB) []*notifications.Event {
 	t.Helper()
 	w.requests.Wait()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	events, err := w.events.Wait(ctx, int(metric(t, w.metrics, "regcast_observer_events_total")))
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds what a test waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // poll waits until ok.
 func poll(t *testing.T, what string, ok func() bool) {

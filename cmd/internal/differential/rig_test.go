@@ -62,7 +62,7 @@ const (
 	barrierRepository = "barrier"
 	barrierAgent      = "barrier/"
 	emptyDigest       = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	patience          = 30 * time.Second
+	patience          = time.Minute
 )
 
 // newRig starts a rig that ends with the test.
@@ -92,7 +92,7 @@ func newRig(tb testing.TB, s scene) *rig {
 			c.Notifications.EventConfig.IncludeReferences = true
 			c.Notifications.Endpoints = []configuration.Endpoint{{
 				Name: fmt.Sprintf("truth-%d", number), URL: webhook.URL,
-				Timeout: 10 * time.Second, Threshold: 10, Backoff: 10 * time.Millisecond,
+				Timeout: patience, Threshold: 10, Backoff: 10 * time.Millisecond,
 			}}
 			if s.configure != nil {
 				s.configure(c)
