@@ -127,7 +127,7 @@ func drips(t *testing.T) *consumer {
 
 // What a misbehaving consumer may cost, with room for a slow machine and -race.
 const (
-	promptly   = 15 * time.Second // for all events to reach the healthy endpoint beside it
+	promptly   = 45 * time.Second // for all events to reach the healthy endpoint beside it
 	moreMemory = 128 << 20        // bytes that the process may take from the system
 	mostTaken  = 16 << 20         // bytes of one answer that are taken, what sockets buffer included
 )
@@ -199,7 +199,7 @@ func TestBadConsumers(t *testing.T) {
 func TestReloadOfStuckEndpoints(t *testing.T) {
 	dir, stuck, healthy := t.TempDir(), neverAnswers(t), newReceiver(t)
 	var before, after string
-	const count = 5
+	const count = 25
 	for i := range count {
 		name := fmt.Sprintf("endpoint-%d", i)
 		before += endpoint(name, stuck.url, `timeout = "10m"`)

@@ -16,7 +16,7 @@ func TestNoDrain(t *testing.T) {
 	a := startApp(t, cfg)
 	mustSend(t, a, notificationstest.Pushes(1, 1, "team/a")...)
 	eventually(t, "the consumer is asked", func() bool { return stuck.requests.Load() > 0 })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // half of Deliver's own drain time
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // less than Deliver's own drain time
 	defer cancel()
 	if err := a.Shutdown(ctx); err != nil {
 		t.Fatal(err)
