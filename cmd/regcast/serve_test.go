@@ -98,7 +98,7 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 2 {
 		pattern = regexp.MustCompile("(?m)" + args[1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	if neg {
 		resp, err := client.Get(args[0])
 		ts.Check(err)
@@ -131,7 +131,7 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 func soon(ts *testscript.TestScript, try func() bool, giveUp func()) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.Now().Add(30 * time.Second); !try(); <-tick.C {
+	for limit := time.Now().Add(time.Minute); !try(); <-tick.C {
 		if time.Now().After(limit) {
 			giveUp()
 		}
