@@ -151,13 +151,13 @@ func (c *child) post(t *testing.T, secret string, events ...*notifications.Event
 // startDispatcher starts the real regcast, which signs what it delivers to c.
 func startDispatcher(t *testing.T, c *child) *harness.Dispatcher {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
 	dir := t.TempDir()
-	binary, err := harness.Build(ctx, dir)
+	binary, err := harness.Build(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	d, err := harness.StartDispatcher(ctx, binary, dir, nil, c.log)
 	if err != nil {
 		t.Fatal(err)

@@ -32,10 +32,8 @@ func main() {
 	}
 }
 
-// run plays the demo within three minutes and tells it on w.
+// run plays the demo, within three minutes once regcast is built, and tells it on w.
 func run(ctx context.Context, w io.Writer) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
 	dir, err := os.MkdirTemp("", "regcast-demo-")
 	if err != nil {
 		return fmt.Errorf("making a temporary folder: %w", err)
@@ -48,6 +46,8 @@ func run(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	tell := &teller{w: w}
 	consumer, err := harness.StartConsumer(tell.event)
 	if err != nil {

@@ -39,10 +39,8 @@ func main() {
 	}
 }
 
-// run plays the example within two minutes and tells it on w.
+// run plays the example, within two minutes once regcast is built, and tells it on w.
 func run(ctx context.Context, w io.Writer) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
 	dir, err := os.MkdirTemp("", "regcast-standalone-")
 	if err != nil {
 		return err
@@ -76,6 +74,8 @@ func run(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	file, proxy, admin, err := configure(ctx, dir, listener.Addr().String(), audit.URL(), deploy.URL())
 	if err != nil {
 		return err

@@ -16,9 +16,9 @@ import (
 
 // binary builds regcast into a folder of the test. The toolchain's cache makes the
 // second time quick.
-func binary(ctx context.Context, t *testing.T) string {
+func binary(t *testing.T) string {
 	t.Helper()
-	path, err := harness.Build(ctx, t.TempDir())
+	path, err := harness.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,11 +35,16 @@ type scene struct {
 	dispatcher *harness.Dispatcher
 }
 
-func newScene(ctx context.Context, t *testing.T) *scene {
+// newScene sets a scene, and returns how long it may play: two minutes from when regcast is
+// built, for which a machine that does so for the first time takes its time.
+func newScene(t *testing.T) (context.Context, *scene) {
 	t.Helper()
 	s := &scene{witness: startConsumer(t), consumer: startConsumer(t)}
+	program := binary(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
 	var err error
-	s.dispatcher, err = harness.StartDispatcher(ctx, binary(ctx, t), t.TempDir(),
+	s.dispatcher, err = harness.StartDispatcher(ctx, program, t.TempDir(),
 		map[string]string{"audit": s.consumer.URL()}, testLog{t})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func newScene(ctx context.Context, t *testing.T) *scene {
 		"witness": s.witness.URL(), "regcast": s.dispatcher.IntakeURL(),
 	})
 	s.Client = harness.NewClient(ctx, s.registry.Host())
-	return s
+	return ctx, s
 }
 
 // settle waits until registry and regcast have delivered everything, stops regcast the
@@ -110,9 +115,7 @@ func missing(truth, got []harness.Received) (out []string) {
 }
 
 func TestEveryEventArrives(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	s := newScene(ctx, t)
+	ctx, s := newScene(t)
 	for _, prefix := range []string{"team", "other/deep/er"} {
 		if err := s.Play(prefix); err != nil {
 			t.Fatal(err)
@@ -133,9 +136,7 @@ func TestEveryEventArrives(t *testing.T) {
 }
 
 func TestConsumerIsDownDuringThePush(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	s := newScene(ctx, t)
+	ctx, s := newScene(t)
 	if err := s.consumer.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,9 +156,7 @@ func TestConsumerIsDownDuringThePush(t *testing.T) {
 }
 
 func TestKilledInTheMiddle(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	s := newScene(ctx, t)
+	ctx, s := newScene(t)
 	s.consumer.Answer(func(n int) int {
 		if n%4 == 0 {
 			return http.StatusServiceUnavailable // so that something is always under way
@@ -193,9 +192,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 }
 
 func TestConsumerFailsEveryThirdTime(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	s := newScene(ctx, t)
+	ctx, s := newScene(t)
 	s.consumer.Answer(func(n int) int {
 		if n%3 == 0 {
 			return http.StatusInternalServerError
