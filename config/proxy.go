@@ -37,6 +37,12 @@ const (
 	VendorHarbor = "harbor"
 )
 
+// What becomes of HEAD requests for manifests and blobs.
+const (
+	HeadEmit = "emit" // they are pulls, as distribution has it
+	HeadDrop = "drop" // they make no events
+)
+
 // How the bearers of opaque tokens are named.
 const (
 	TokensNone = "none" // not at all
@@ -60,6 +66,8 @@ type Proxy struct {
 	Source Source `toml:"source"`
 	// Parity is ParitySane or ParityStrict.
 	Parity string `toml:"parity"`
+	// Head is HeadEmit or HeadDrop.
+	Head string `toml:"head"`
 	// References puts what a manifest refers to into its events.
 	References bool `toml:"references"`
 	// OnUnrecorded is UnrecordedAllow or UnrecordedRefuse.
@@ -201,6 +209,7 @@ const (
 func defaultProxy() Proxy {
 	return Proxy{
 		Parity:        ParitySane,
+		Head:          HeadEmit,
 		References:    true,
 		OnUnrecorded:  UnrecordedAllow,
 		RecordWait:    50 * time.Millisecond,

@@ -26,7 +26,7 @@ timeouts = { idle = "1m" }
 cache = { kind = "memory", share = { public = ["library/**", "base/*"] } }`))
 	want := config.Proxy{
 		Name: "main", Listen: "127.0.0.1:5000", Upstream: "https://registry.internal",
-		Parity: config.ParitySane, References: true, OnUnrecorded: config.UnrecordedAllow,
+		Parity: config.ParitySane, Head: config.HeadEmit, References: true, OnUnrecorded: config.UnrecordedAllow,
 		RecordWait: 50 * time.Millisecond, DeletesTags: true, ActorTokens: config.TokensNone,
 		UpstreamHost: config.HostClient, UpstreamHTTP2: true, Location: config.LocationAbsolute,
 		Timeouts: config.ProxyTimeouts{Metadata: 30 * time.Second, Commit: 15 * time.Minute, Idle: 15 * time.Minute},

@@ -54,6 +54,7 @@ func (d *decoder) proxy(at string, p *Proxy) {
 		d.baseURL(join(at, "public_url"), p.PublicURL)
 	}
 	d.oneOf(join(at, "parity"), p.Parity, ParitySane, ParityStrict)
+	d.oneOf(join(at, "head"), p.Head, HeadEmit, HeadDrop)
 	d.oneOf(join(at, "on_unrecorded"), p.OnUnrecorded, UnrecordedAllow, UnrecordedRefuse)
 	d.require(join(at, "record_wait"), p.RecordWait >= time.Millisecond && p.RecordWait <= 10*time.Second, "must be from 1ms to 10s")
 	for i, vendor := range p.VendorRoutes {

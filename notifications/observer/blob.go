@@ -38,6 +38,9 @@ func (x *exchange) blobPulled() {
 	} else {
 		x.describe(&blob)
 	}
+	if x.dropped() {
+		return
+	}
 	x.told(x.tellOf(x.pullRemark()).BlobPulled(x.ctx(), named(x.route.Repository), blob))
 }
 

@@ -163,6 +163,9 @@ func (x *exchange) manifestPulled() {
 	if x.status == http.StatusOK && x.answer.digest == "" { // else the tag was seen with the header
 		x.tagSeen(dgst)
 	}
+	if x.dropped() {
+		return
+	}
 	x.told(x.tellOf(x.pullRemark()).ManifestPulled(x.ctx(), named(x.route.Repository), m, x.route.Tag))
 }
 
@@ -202,6 +205,11 @@ func (x *exchange) size() {
 
 // whole tells whether all of the content was written.
 func (x *exchange) whole() bool { return !x.cut && x.written == x.answer.size }
+
+// dropped tells whether a pull makes no event, as nothing was asked for but the header.
+func (x *exchange) dropped() bool {
+	return x.observer.opts.DropHead && x.request.Method == http.MethodHead
+}
 
 // pullRemark is what there is to say of a pull by its answer.
 func (x *exchange) pullRemark() notifications.Remark {

@@ -47,6 +47,11 @@ type Options struct {
 
 	Parity Parity
 
+	// DropHead makes no events of HEAD requests, which clients ask to see whether something
+	// is there: before each push of a layer, and some after it. Distribution reports them as
+	// pulls. What their answers tell is remembered all the same.
+	DropHead bool
+
 	// IncludeReferences puts the descriptors that a manifest refers to into its events.
 	IncludeReferences bool
 

@@ -73,6 +73,10 @@ func TestManifestPulls(t *testing.T) {
 		{"HEAD by digest that tells nothing", observer.Options{}, []exchange{
 			{"HEAD", dgst, "", nil, 200, nil, ""},
 		}, []string{"pull HEAD a/b@image ? kind=manifest"}},
+		{"HEAD, dropped but remembered", observer.Options{DropHead: true}, []exchange{
+			{"HEAD", tag, "", nil, 200, served, ""}, {"DELETE", dgst, "", nil, 202, nil, ""}, {"HEAD", dgst, "", nil, 200, served, ""},
+			{"GET", dgst, "", nil, 200, served, image},
+		}, []string{"delete DELETE a/b@image kind=manifest", "delete DELETE a/b:v1 inferred", "pull GET " + byDigest}},
 		{"not modified", observer.Options{Parity: observer.Strict}, []exchange{
 			{"GET", tag, "", []string{"If-None-Match", `"` + manifest.String() + `"`}, 304, nil, ""},
 		}, nil},
@@ -153,6 +157,9 @@ func TestBlobPulls(t *testing.T) {
 		{"redirected, known in another repository", observer.Options{}, []exchange{
 			known, {"GET", "/v2/a/c/blobs/" + blob.String(), "", nil, 307, location, "<a>"},
 		}, []string{head, "pull GET a/c@blob ?" + redirected}},
+		{"HEAD, dropped but remembered", observer.Options{DropHead: true}, []exchange{
+			known, {"HEAD", path, "", nil, 307, location, ""}, {"GET", path, "", nil, 307, location, "<a>"},
+		}, []string{get + redirected}},
 		{"not modified", observer.Options{}, []exchange{known, {"GET", path, "", nil, 304, nil, ""}}, []string{head, get}},
 		{"no such range", observer.Options{}, []exchange{{"GET", path, "", nil, 416, []string{"Content-Range", "bytes */22"}, ""}, {"GET", path, "", nil, 412, nil, ""}}, nil},
 		{"no such range, to be strict", observer.Options{Parity: observer.Strict}, []exchange{

@@ -116,6 +116,7 @@ func proxyOptions(c *config.Proxy) (*proxy.Options, error) {
 	opts := &proxy.Options{
 		Name: c.Name, Upstream: upstream,
 		References: c.References,
+		DropHead:   c.Head == config.HeadDrop,
 		RecordWait: c.RecordWait,
 		Refuse:     c.OnUnrecorded == config.UnrecordedRefuse,
 		KeepsTags:  !c.DeletesTags,

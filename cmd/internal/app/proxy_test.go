@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -348,6 +349,42 @@ func TestVendorRoutes(t *testing.T) {
 	for _, e := range storedEvents(t, a) {
 		if got := e.Action + " " + e.Repository + ":" + e.Tag; got != "delete team/app:gitlab" {
 			t.Errorf("event %q, want the delete that is GitLab's", got)
+		}
+	}
+}
+
+// What the file says of events is how the proxy makes them.
+func TestProxyEventsAsConfigured(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Content-Digest", digest.FromString("m").String())
+	}))
+	defer registry.Close()
+	for more, want := range map[string]string{
+		"": "pull HEAD by , pull GET by ",
+		"head = \"drop\"\nactor_tokens = \"hash\"": "pull GET by token:2a36681b",
+	} {
+		r := newReceiver(t)
+		a := startApp(t, load(t, t.TempDir(), proxy("main", registry.URL, more)+endpoint("audit", r.URL, "")))
+		client := newClient(t, nil)
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			r, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.ProxyAddr("main")+"/v2/team/app/manifests/v1", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer ghp_abcdef")
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		r.wait(t, strings.Count(want, "pull")) // which is made once the client has its answer
+		var got []string
+		for _, e := range storedEvents(t, a) {
+			got = append(got, fmt.Sprintf("%s %s by %s", e.Action, e.Method, e.Actor))
+		}
+		if joined := strings.Join(got, ", "); joined != want {
+			t.Errorf("%s\nstores %q, want %q", more, joined, want)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type Options struct {
 	Source     notifications.SourceRecord
 	Parity     observer.Parity
 	References bool          // in events
+	DropHead   bool          // see observer.Options
 	RecordWait time.Duration // 0: observer.DefaultWait
 	Refuse     bool          // mutations while their events cannot be stored
 	Accepting  func() error  // see observer.Options

@@ -136,6 +136,7 @@ func (p *Proxy) Repay(ctx context.Context) {
 func (p *Proxy) observerOptions() *observer.Options {
 	o := &observer.Options{
 		Parity:            p.opts.Parity,
+		DropHead:          p.opts.DropHead,
 		IncludeReferences: p.opts.References,
 		TrustedProxies:    p.opts.TrustedProxies,
 		KeepsTags:         p.opts.KeepsTags,
