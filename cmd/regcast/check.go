@@ -59,7 +59,7 @@ func check(cmd *cobra.Command, file string, noSecrets bool) error {
 		unsound = slices.DeleteFunc(unsound, aboutFiles)
 	} else {
 		missing, open := cfg.CheckFiles()
-		problems, warnings = problems.Merge(missing), append(warnings, open...)
+		problems, warnings = problems.Merge(missing), append(append(warnings, open...), app.CheckContents(cfg)...)
 	}
 	problems = problems.Merge(unsound)
 	warnings.Sort()
