@@ -25,7 +25,8 @@
 // what it has in another repository of this mirror is mounted, if the source has it in the
 // event's repository, and the rest streams from one registry to the other in constant
 // memory, verified on the way. A blob that breaks off, on either side, goes on where it was
-// if the registries allow, and else begins anew, a few times. Layers that are not for distribution stay where they are.
+// if the registries allow, and else begins anew, a few times. Layers that are not for
+// distribution stay where they are.
 // Pushes by digest alone are copied if Options.ByDigest says so; with Options.Referrers, of
 // these only what has a subject that the target has: signatures and the like.
 //
@@ -43,12 +44,13 @@
 // copy. But a 404 may as well mean that a replica of the source is behind, that the source
 // is the wrong registry or lacks a prefix, or that a repository is hidden from the
 // credential. So an event is settled as gone only if the source lists the tags of its
-// repository, and the event was stored more than five minutes ago or is replayed. Of a repository that the source does not know, deleted ones
-// among them, a new event is tried until Retry.MaxAge and then a dead letter; one that is
-// replayed is gone. Both need proof that the source is the right one: as long as it has not
-// answered this endpoint with any manifest, a repository that it does not know holds the
-// endpoint as misdirected, and the events of others are the next probes. So does a 404 that
-// is not in the words of a registry, at any time.
+// repository, and the event was stored more than five minutes ago or is replayed. Of a
+// repository that the source does not know, deleted ones among them, a new event is tried
+// until Retry.MaxAge and then a dead letter; one that is replayed is gone. Both need proof
+// that the source is the right one: as long as it has not answered this endpoint with any
+// manifest, a repository that it does not know holds the endpoint as misdirected, and the
+// events of others are the next probes. So does a 404 that is not in the words of a
+// registry, at any time.
 //
 // # Deletes and platforms
 //

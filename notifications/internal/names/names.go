@@ -1,10 +1,10 @@
 // Package names tells what may be called the name of a repository, a tag or a digest.
 //
 // The wire form, the observer's routes and the transport of the registry client judge names
-// with it, each for itself: what one of them takes the others take. The grammars are those of package
-// reference and of package go-digest. Their regular expressions are not used, because
-// they take longer than all the rest of reading a path or an event; the tests compare
-// with them.
+// with it, each for itself: what one of them takes the others take. The grammars are those
+// of package reference and of package go-digest. Their regular expressions are not used,
+// because they take longer than all the rest of reading a path or an event; the tests
+// compare with them.
 //
 // Its functions allocate nothing, take time in proportion to the length of what they are
 // asked, and may be called from many goroutines.
