@@ -85,6 +85,19 @@ func TestSessionsOfOneRepositoryDoNotPushOutOthers(t *testing.T) {
 	}
 }
 
+// Of a part that was not read to its end, what the registry says counts, if it does.
+func TestPartsThatWereNotSeenToTheirEnd(t *testing.T) {
+	for ranges, want := range map[string]int64{"0-10": 11, "0-0": 0} {
+		s, _ := countedSessions()
+		s.open("x", "a", "")
+		s.advance("x", "x", "a", 5, true, "0-4")
+		s.advance("x", "x", "a", 3, false, ranges)
+		if offset, known := s.close("x"); offset != want || known != (want > 0) {
+			t.Errorf("after %q: %d bytes, %v", ranges, offset, known)
+		}
+	}
+}
+
 func TestSessionsThatAreAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, forgotten := countedSessions()

@@ -2,8 +2,10 @@ package observer_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,38 @@ import (
 	"github.com/regcast/regcast/notifications/observer"
 	"github.com/regcast/regcast/notifications/observer/cache"
 )
+
+// What another proxy that shares the cache has seen is not replaced by what a manifest says.
+func TestSeenByAnotherObserver(t *testing.T) {
+	remembered := cache.NewMemory(100)
+	lie := strings.Replace(image, `"size":22`, `"size":999999`, 1)
+	for _, ask := range []func() *http.Request{
+		func() *http.Request {
+			return httptest.NewRequest("POST", "/v2/a/blobs/uploads/?digest="+blob.String(), strings.NewReader(blobContent))
+		},
+		func() *http.Request {
+			r := httptest.NewRequest("PUT", "/v2/a/manifests/v1", strings.NewReader(lie))
+			r.Header.Set("Content-Type", ociManifest)
+			return r
+		},
+	} {
+		o := observer.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusCreated)
+		}), &notificationstest.Recorder{}, notifications.SourceRecord{}, &observer.Options{Descriptors: remembered})
+		o.ServeHTTP(httptest.NewRecorder(), ask())
+		if err := o.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repository, err := remembered.Repository("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if desc, err := repository.Stat(t.Context(), blob); err != nil || desc.Size != 22 {
+		t.Errorf("%+v, %v", desc, err)
+	}
+}
 
 // A cache loses entries: they expire, are evicted or flushed, and other proxies have them
 // forgotten. It is told again after some minutes, and not with each request before.

@@ -98,6 +98,13 @@ func TestManifestPulls(t *testing.T) {
 		{"a part", observer.Options{}, []exchange{
 			{"GET", tag, "", nil, 206, header(served, []string{"Content-Range", fmt.Sprintf("bytes 0-3/%d", len(image))}), image[:4]},
 		}, []string{"pull GET " + unread}},
+		{"by a digest that nobody has verified", observer.Options{}, []exchange{
+			{"GET", "/v2/a/b/manifests/" + blob512.String(), "", nil, 200, []string{"Content-Type", ociManifest}, image},
+			{"HEAD", "/v2/a/b/manifests/" + blob512.String(), "", nil, 200, []string{"Content-Type", ociManifest, "Content-Length", fmt.Sprint(len(image))}, ""},
+		}, []string{
+			fmt.Sprintf("pull GET a/b@blob512 manifest.v1+json %d refs=config,blob", len(image)),
+			fmt.Sprintf("pull HEAD a/b@blob512 manifest.v1+json %d", len(image)),
+		}},
 		{"several parts", observer.Options{}, []exchange{
 			{"GET", tag, "", nil, 206, []string{"Content-Type", "multipart/byteranges; boundary=x", "Docker-Content-Digest", manifest.String()}, "--x--"},
 		}, []string{"pull GET a/b:v1@image ?"}},

@@ -263,6 +263,9 @@ func TestVendorRoutes(t *testing.T) {
 		{row{"GitLab, another method", extra, []exchange{{"PUT", "/v2/a/b/tags/reference/v1", "", nil, 202, nil, ""}}, nil}, 1},
 
 		{row{"Harbor, repository", extra, del(harbor+"app", 200), []string{"delete DELETE team/app"}}, 0},
+		{row{"Harbor, repository with a tag", extra, append(append([]exchange{push("v1")}, del(harbor+"a%252Fb", 200)...), del("/v2/team/a/b/manifests/"+dgst, 202)...), []string{
+			"push PUT team/a/b:v1" + pushed, "delete DELETE team/a/b", "delete DELETE team/a/b@image kind=manifest",
+		}}, 0},
 		{row{"Harbor, nested repository", extra, del(harbor+"a%252Fb", 200), []string{"delete DELETE team/a/b"}}, 0},
 		{row{"Harbor, nested repository, escaped once", extra, del(harbor+"a%2Fb", 200), []string{"delete DELETE team/a/b"}}, 0},
 		{row{"Harbor, tag", extra, del(artifacts+dgst+"/tags/v1", 200), []string{"delete DELETE team/a/b:v1"}}, 0},

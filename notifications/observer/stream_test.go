@@ -414,6 +414,22 @@ func TestBodyReadByAnother(t *testing.T) {
 	}
 }
 
+// A handler that takes as many bytes as were announced need not look for the end.
+func TestBodyReadWithoutItsEnd(t *testing.T) {
+	var rec notificationstest.Recorder
+	o := observer.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadFull(r.Body, make([]byte, len(blobContent)))
+		w.WriteHeader(http.StatusCreated)
+	}), &rec, notifications.SourceRecord{}, nil)
+	o.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/v2/a/blobs/uploads/?digest="+blob.String(), strings.NewReader(blobContent)))
+	if err := o.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"push POST a@blob 22"}, briefs(t, rec.Events())); diff != "" {
+		t.Errorf("events, -want +got:\n%s", diff)
+	}
+}
+
 // A status that ends HTTP is no success, and none follows it.
 func TestSwitchingProtocols(t *testing.T) {
 	w := watch(t, status(http.StatusSwitchingProtocols), nil)
