@@ -32,8 +32,9 @@
 // package. It works in a pull-through cache, which pulls for its clients and pushes
 // nothing.
 //
-// No request fails because of a sink, and none waits for it for longer than
-// [Options].Wait: events go through a bounded queue, which counts what it cannot keep. For
+// No request fails because of a sink, and none of its events waits for it for longer than
+// [Options].Wait (a delete by digest has one for each tag, too): events go through a
+// bounded queue, which counts what it cannot keep. For
 // a pull that a selective sink does not want, the storage is not asked and nothing is
 // allocated but the repository's name.
 //
