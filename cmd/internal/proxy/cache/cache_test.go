@@ -154,6 +154,7 @@ func TestWhatIsOneQuestion(t *testing.T) {
 		{"nobody after somebody", anonymous, as(alice, byTag), by("GET", byTag), false},
 		{"somebody after nobody", anonymous, by("GET", byTag), as(alice, byTag), false},
 		{"somebody by another header", anonymous, by("GET", byTag, "X-Jfrog-Art-Api", "secret"), by("GET", byTag), false},
+		{"somebody by another header, again", anonymous, by("GET", byTag, "X-Jfrog-Art-Api", "secret"), by("GET", byTag, "X-Jfrog-Art-Api", "secret"), false},
 		{"somebody by another header, too", identity, as(alice, byTag, "X-Jfrog-Art-Api", "secret"), as(alice, byTag), false},
 		{"a user that a proxy in front tells", anonymous, by("GET", byTag, "X-Forwarded-User", "alice"), by("GET", byTag, "X-Forwarded-User", "bob"), false},
 		{"a user that a proxy in front tells, and nobody", anonymous, by("GET", byTag, "X-Forwarded-User", "alice"), by("GET", byTag), false},
@@ -303,9 +304,9 @@ func TestTokensExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{}
 		c := cache.New(b, cache.NewMemory(time.Hour, 0), &cache.Options{TTL: time.Hour})
-		token := "Bearer e30." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, time.Now().Add(time.Minute).Unix())) + ".c2ln"
+		token := "Bearer e30." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, time.Now().Add(30*time.Second).Unix())) + ".c2ln"
 		ask(c, "GET", byTag, authAs, token)
-		time.Sleep(59 * time.Second)
+		time.Sleep(29 * time.Second)
 		ask(c, "GET", byTag, authAs, token)
 		if n := b.asked.Load(); n != 1 {
 			t.Errorf("asked %d times while the token was good", n)
@@ -341,6 +342,27 @@ func TestCredentialsAreRevoked(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A change that has no answer may have been made.
+func TestAChangeWithoutAnAnswer(t *testing.T) {
+	b := &backend{}
+	c := cache.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PUT" {
+			panic(http.ErrAbortHandler)
+		}
+		b.ServeHTTP(w, r)
+	}), cache.NewMemory(time.Minute, 0), &cache.Options{Anonymous: true})
+	func() {
+		defer func() { _ = recover() }()
+		ask(c, "PUT", byTag)
+	}()
+	for range 2 {
+		ask(c, "GET", byTag)
+	}
+	if n := b.asked.Load(); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
 }
 
 // Changes, and what they drop.

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,6 +46,39 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 		}
 		close(slow.read)
 		wait.Wait()
+	})
+}
+
+// What a client asks for that goes away is answered for those who ask the same.
+func TestAClientThatGoesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		begin := make(chan struct{})
+		c := cache.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-begin
+			if err := r.Context().Err(); err != nil {
+				t.Error(err)
+			}
+			b.ServeHTTP(w, r)
+		}), cache.NewMemory(time.Hour, 0), &cache.Options{Anonymous: true})
+		ctx, leave := context.WithCancel(t.Context())
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			c.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", byTag, nil).WithContext(ctx))
+		})
+		synctest.Wait()
+		wait.Go(func() {
+			if w := ask(c, "GET", byTag); w.Code != 200 || w.Header().Get("X-Cache") != "HIT" {
+				t.Errorf("%d, X-Cache: %s", w.Code, w.Header().Get("X-Cache"))
+			}
+		})
+		synctest.Wait()
+		leave()
+		close(begin)
+		wait.Wait()
+		if n := b.asked.Load(); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
 	})
 }
 
