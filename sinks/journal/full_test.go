@@ -128,8 +128,16 @@ func smallDisk(t *testing.T, size string) (dir string) {
 		t.Skipf("cannot mount a small file system: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v\n%s", err, out)
+		// A child that another test starts has all files of this one until its exec.
+		for end := time.Now().Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
+			out, err := exec.Command("umount", dir).CombinedOutput()
+			if err == nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Errorf("umount: %v\n%s", err, out)
+				return
+			}
 		}
 	})
 	return dir
