@@ -137,7 +137,7 @@ middleware:
 notifications:
   events: {includereferences: true}
   endpoints:
-    - {name: own, url: %q, timeout: 5s, threshold: 10, backoff: 10ms}
+    - {name: own, url: %q, timeout: 1m, threshold: 10, backoff: 10ms}
 %s`, s.within, middleware, middleware, r.own.URL, s.yaml)))
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +146,7 @@ notifications:
 	if err != nil {
 		t.Fatal(err)
 	}
+	opts.Wait = patience // an event is there when its request is answered
 	if s.change != nil {
 		s.change(opts)
 	}

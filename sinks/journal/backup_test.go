@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/regcast/regcast/notifications/notificationstest"
 	"github.com/regcast/regcast/sinks"
@@ -64,6 +65,7 @@ func TestBackup(t *testing.T) {
 		}
 	}()
 	for acked.Load() < 200 {
+		<-time.After(time.Millisecond) // polls: nobody says when
 	}
 	before := acked.Load()
 	file := filepath.Join(t.TempDir(), "copy.db")

@@ -374,7 +374,7 @@ func TestTokensExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
@@ -385,7 +385,7 @@ func TestTokensExpire(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("a token of a second is used after ten")
+			t.Fatal("a token of a second is used after a minute")
 		}
 	}
 	if tokens, pings := meter.Count("GET /token"), meter.Count("GET /v2/"); tokens != 2 || pings < 3 {
