@@ -276,10 +276,10 @@ func TestParking(t *testing.T) {
 		blocked time.Duration // how long later events of its repository wait, at most
 		dead    time.Duration // when it is given up on, at the latest
 	}{
-		{BlockPark, &DeliveryError{Class: Transient, Status: 500}, defaultMaxBlock, 72*time.Hour + 15*time.Hour},
-		{BlockPark, &DeliveryError{Class: Misdirected, Status: 404}, defaultMaxBlock, 72*time.Hour + 15*time.Hour},
-		{BlockPark, &DeliveryError{Class: Transient, Fault: FaultReset, Err: errTimeout}, defaultMaxBlock, 72*time.Hour + 15*time.Hour},
-		{BlockPark, &DeliveryError{Class: Throttled, Status: 429, Wait: time.Second}, 3 * defaultMaxBlock, 72*time.Hour + 15*time.Hour},
+		{BlockPark, &DeliveryError{Class: Transient, Status: 500}, defaultMaxBlock, 72*time.Hour + 16*time.Hour},
+		{BlockPark, &DeliveryError{Class: Misdirected, Status: 404}, defaultMaxBlock, 72*time.Hour + 16*time.Hour},
+		{BlockPark, &DeliveryError{Class: Transient, Fault: FaultReset, Err: errTimeout}, defaultMaxBlock, 72*time.Hour + 16*time.Hour},
+		{BlockPark, &DeliveryError{Class: Throttled, Status: 429, Wait: time.Second}, 4 * defaultMaxBlock, 72*time.Hour + 16*time.Hour},
 		{BlockHold, &DeliveryError{Class: Transient, Status: 500}, 72 * time.Hour, 72 * time.Hour},
 		{BlockDeadLetter, &DeliveryError{Class: Transient, Status: 500}, defaultMaxBlock, defaultMaxBlock},
 	} {
@@ -304,7 +304,7 @@ func TestParking(t *testing.T) {
 			l.mustEnd(map[sinks.Outcome]uint64{sinks.Delivered: 6000, sinks.DeadLettered: 1}, 0)
 			l.inOrder()
 			first := slices.IndexFunc(l.accepted, func(a accepted) bool { return a.repository == "team/poison" })
-			const slack = 5 * time.Minute // of a hold or two until it is plain who is to blame
+			const slack = 15 * time.Minute // of some holds, as long as chance has it, until it is plain who is to blame
 			if waited := l.accepted[first].at.Sub(began); waited > c.blocked+slack {
 				t.Errorf("%s, %v: the repository was blocked for %v", c.rule, c.fault, waited)
 			}
