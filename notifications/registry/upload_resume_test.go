@@ -101,8 +101,12 @@ func TestPutsGoOn(t *testing.T) {
 			if !errors.Is(err, test.want) && (test.want != errAny || err == nil) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
-			if f.Done() == 0 || len(seen.ranges) != test.patches {
-				t.Errorf("spoilt %d times, %d PATCHes", f.Done(), len(seen.ranges))
+			if f.Done() == 0 {
+				t.Error("nothing was spoilt")
+			}
+			// One whose body cannot be read may end before the registry has seen it.
+			if n := seen.patches(); n > test.patches || n < test.patches && test.fail == nil {
+				t.Errorf("%d PATCHes, want %d", n, test.patches)
 			}
 			if _, err := c.StatBlob(t.Context(), "team/app", blob.Digest); (err == nil) != (test.want == nil) {
 				t.Error(err)

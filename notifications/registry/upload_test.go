@@ -42,6 +42,13 @@ func (r *recorder) Wrap(next http.Handler) http.Handler {
 	})
 }
 
+// patches is how many have come so far.
+func (r *recorder) patches() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ranges)
+}
+
 // servers are registries by other people.
 func servers(t *testing.T) map[string]http.Handler {
 	ole := olareg.New(config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}})
