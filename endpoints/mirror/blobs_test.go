@@ -68,6 +68,7 @@ func layers(seed, n int) [][]byte {
 // One event copies so many blobs at once, and all together few more: each has one of its
 // own, so that none waits for another.
 func TestBlobsAreCopiedAtOnce(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ option, events, want int }{
 		{0, 1, mirror.DefaultBlobConcurrency}, {1, 1, 1}, {3, 1, 3}, {1, 3, 3}, {4, 3, 6}, {64, 1, 11},
 	} {

@@ -68,6 +68,7 @@ func says(status int, code string, header ...string) http.HandlerFunc {
 }
 
 func TestWhatAnAnswerMeans(t *testing.T) {
+	t.Parallel()
 	const (
 		upload   = "POST /v2/team/app/blobs/uploads/"
 		commit   = "PUT /v2/team/app/blobs/uploads/"
@@ -120,6 +121,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 }
 
 func TestWhatNoAnswerMeans(t *testing.T) {
+	t.Parallel()
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	for name, test := range map[string]struct {
 		target *registrytest.Options
@@ -209,6 +211,7 @@ func TestACorruptBlob(t *testing.T) {
 
 // A copy may take any time as long as it moves, and none when it does not.
 func TestTimeWithoutProgress(t *testing.T) {
+	t.Parallel()
 	const patience = 4 * time.Second // a machine that stands still for so long is none to test on
 	for _, stalls := range []bool{false, true} {
 		t.Run(fmt.Sprint("stalls ", stalls), func(t *testing.T) {

@@ -96,6 +96,7 @@ func TestTheWrongSourceHoldsTheEndpoint(t *testing.T) {
 
 // A repository that was deleted at the source holds up no other.
 func TestADeletedRepositoryHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil, nil, func(r *rig) {
 		hasty(r)
 		r.opts.Endpoint.Retry.MaxAge = 2 * time.Second

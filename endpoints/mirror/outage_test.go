@@ -151,6 +151,7 @@ func (w *statusWriter) WriteHeader(status int) {
 
 // What a target got before it went down it does not get again.
 func TestATargetThatGoesDown(t *testing.T) {
+	t.Parallel()
 	var b breaker
 	r := newRig(t, nil, &registrytest.Options{Wrap: b.wrap}, hasty)
 	p := newPipe(t, r.endpoint)
@@ -244,9 +245,11 @@ func writeAuth(t testing.TB, file, host, password string) {
 
 // A wrong credential, of whatever side, holds the endpoint until the file is right.
 func TestAWrongCredentialHealsWithItsFile(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []registrytest.Auth{registrytest.Htpasswd, registrytest.Token} {
 		for _, wrong := range []string{"source", "target"} {
 			t.Run(fmt.Sprint(kind, " ", wrong), func(t *testing.T) {
+				t.Parallel()
 				file := filepath.Join(t.TempDir(), "auth.json")
 				var host string
 				r := newRig(t, &registrytest.Options{Auth: kind}, &registrytest.Options{Auth: kind}, func(r *rig) {

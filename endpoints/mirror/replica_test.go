@@ -37,6 +37,7 @@ func (p *replica) shows(dgst digest.Digest) { p.behind.Store(&dgst) }
 // The copy of an event is not lost because a replica still shows what the tag was before,
 // and the events behind it do not wait.
 func TestAReplicaThatIsBehind(t *testing.T) {
+	t.Parallel()
 	for _, known := range []bool{true, false} { // whether the target has what the tag was
 		p := &replica{tag: "latest"}
 		r := newRig(t, &registrytest.Options{Wrap: p.wrap}, nil, hasty)

@@ -65,6 +65,7 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 
 // A blob that is cut goes on where it was, on either side.
 func TestACutBlobGoesOn(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 20
 	const slack = 12 << 20 // what is in sockets when they are cut is lost
 	if testing.Short() {
@@ -95,6 +96,7 @@ func TestACutBlobGoesOn(t *testing.T) {
 		}, 2*size + slack},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			from, to := &wire{part: "/blobs/sha256:"}, &wire{part: "/blobs/uploads/"}
 			wrap := func(c *wire, with func(*wire, http.Handler) http.Handler) func(http.Handler) http.Handler {
 				if with == nil {
@@ -133,6 +135,7 @@ func TestACutBlobGoesOn(t *testing.T) {
 // What a target loses of an upload is sent again; a target that always does is a failure
 // after few tries.
 func TestAnUploadThatIsForgotten(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		times, begun int32
 		says         http.HandlerFunc

@@ -17,13 +17,14 @@ import (
 // A stepper does something to one request of all that a copy makes.
 type stepper struct {
 	at, seen atomic.Int32 // counted from 1
-	spoil    func(next http.Handler, w http.ResponseWriter, r *http.Request)
+	giveUp   atomic.Pointer[context.CancelFunc]
+	spoil    func(s *stepper, next http.Handler, w http.ResponseWriter, r *http.Request)
 }
 
 func (s *stepper) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if at := s.at.Load(); at > 0 && s.seen.Add(1) == at {
-			s.spoil(next, w, r)
+			s.spoil(s, next, w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -33,32 +34,33 @@ func (s *stepper) wrap(next http.Handler) http.Handler {
 // Whatever request a copy of an index fails by, on either side, once, the next attempt is
 // complete, no tag is there before, and nothing is left under way.
 func TestEveryStepFailsOnce(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("some 125 copies")
 	}
-	var giveUp atomic.Pointer[context.CancelFunc]
-	for name, spoil := range map[string]func(next http.Handler, w http.ResponseWriter, r *http.Request){
-		"429": func(_ http.Handler, w http.ResponseWriter, r *http.Request) {
+	for name, spoil := range map[string]func(s *stepper, next http.Handler, w http.ResponseWriter, r *http.Request){
+		"429": func(_ *stepper, _ http.Handler, w http.ResponseWriter, r *http.Request) {
 			says(http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")(w, r)
 		},
-		"507": func(_ http.Handler, w http.ResponseWriter, r *http.Request) {
+		"507": func(_ *stepper, _ http.Handler, w http.ResponseWriter, r *http.Request) {
 			says(http.StatusInsufficientStorage, "UNKNOWN", "Retry-After", "60")(w, r)
 		},
-		"an answer that breaks off": func(next http.Handler, w http.ResponseWriter, r *http.Request) {
+		"an answer that breaks off": func(_ *stepper, next http.Handler, w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(nil, r.Body, 500)
 			next.ServeHTTP(w, r)
 			panic(http.ErrAbortHandler)
 		},
-		"half a body": func(next http.Handler, w http.ResponseWriter, r *http.Request) {
+		"half a body": func(_ *stepper, next http.Handler, w http.ResponseWriter, r *http.Request) {
 			r.Body = readCloser{iotest.TimeoutReader(r.Body)}
 			next.ServeHTTP(w, r)
 		},
-		"the caller gives up": func(next http.Handler, w http.ResponseWriter, r *http.Request) {
-			(*giveUp.Load())()
+		"the caller gives up": func(s *stepper, next http.Handler, w http.ResponseWriter, r *http.Request) {
+			(*s.giveUp.Load())()
 			next.ServeHTTP(w, r)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := &stepper{spoil: spoil}
 			r := newRig(t, &registrytest.Options{Wrap: s.wrap}, &registrytest.Options{Wrap: s.wrap}, nil)
 			for step := int32(1); ; step++ {
@@ -66,7 +68,7 @@ func TestEveryStepFailsOnce(t *testing.T) {
 				desc := twoPlatforms(t, r, repository, int(step))
 				e := event(notifications.ActionPush, repository, "1.0", desc)
 				ctx, cancel := context.WithCancel(t.Context())
-				giveUp.Store(&cancel)
+				s.giveUp.Store(&cancel)
 				s.seen.Store(0)
 				s.at.Store(step)
 				err := r.endpoint.Write(ctx, []*notifications.Event{e})
