@@ -29,7 +29,7 @@ func (j *job) blobs(all []v1.Descriptor) error {
 	return c.err
 }
 
-// A crew copies the blobs of one manifest. Its first hand is the attempt itself, so that
+// A crew copies the blobs of one bundle. Its first hand is the attempt itself, so that
 // no event waits for another; the others are lent by the mirror, which has a few for all
 // its events, and are given back when there is nothing left to begin.
 type crew struct {

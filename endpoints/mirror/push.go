@@ -11,12 +11,6 @@ import (
 	"github.com/regcast/regcast/notifications/registry"
 )
 
-// Bounds of one copy.
-const (
-	maxDepth     = 8    // of indexes in indexes, and subjects of subjects
-	maxManifests = 1000 // of indexes, all together
-)
-
 // An eventError says that the event, or what it is about, cannot be copied: not now and
 // not later.
 type eventError struct{ error }
@@ -82,7 +76,7 @@ func (j *job) referrer(dgst digest.Digest) error {
 			return err
 		}
 		if there.Digest == c.Subject.Digest {
-			if err := j.copy(desc, body, "", 0); err != nil {
+			if err := j.copy(desc, body, ""); err != nil {
 				return j.recheck(dgst, err)
 			}
 			return nil
@@ -124,7 +118,7 @@ func (j *job) root(dgst digest.Digest, tag string) error {
 	}
 	j.m.source.served.Store(true)
 	j.touch()
-	if err := j.copy(desc, body, tag, 0); err != nil {
+	if err := j.copy(desc, body, tag); err != nil {
 		return j.recheck(dgst, err)
 	}
 	return nil
@@ -158,85 +152,12 @@ func (j *job) has(ref string) (v1.Descriptor, error) {
 
 // copy copies what a manifest refers to, then the manifest: under tag, if that is given
 // and still right, else under its digest.
-func (j *job) copy(desc v1.Descriptor, body []byte, tag string, depth int) error {
-	if j.manifests++; j.manifests > maxManifests || depth > maxDepth {
-		return eventError{fmt.Errorf("it has more than %d manifests, or %d levels of them", maxManifests, maxDepth)}
-	}
-	c, err := parse(body)
-	if err != nil {
+func (j *job) copy(desc v1.Descriptor, body []byte, tag string) error {
+	b := &bundle{job: j}
+	if err := b.gather(desc, body, tag, 0); err != nil {
 		return err
 	}
-	there, err := j.has(desc.Digest.String())
-	if err != nil {
-		return err
-	}
-	known := there.Digest == desc.Digest
-	if !known {
-		if err := j.blobs(c.blobs()); err != nil {
-			return err
-		}
-	}
-	left := len(c.Manifests)
-	children := chosen(c.Manifests, j.m.platforms)
-	left -= len(children)
-	if c.Subject != nil && !known {
-		children = append(children, *c.Subject)
-	}
-	for _, child := range children {
-		if err := j.child(child, depth+1); err != nil {
-			return err
-		}
-	}
-	switch {
-	case tag != "":
-		err = j.tag(tag, desc, body)
-	case known:
-		j.m.meter.manifest(manifestSkipped)
-	default:
-		err = j.put(desc.Digest.String(), desc, body)
-	}
-	if err != nil && left > 0 && refusesMissing(err) {
-		err = eventError{fmt.Errorf("the target does not take an index without the %d manifests that platforms leaves out: %w", left, err)}
-	}
-	return err
-}
-
-// child copies a manifest that another one refers to, if the source has it: not all
-// indexes and subjects are complete.
-func (j *job) child(desc v1.Descriptor, depth int) error {
-	if j.manifestsThere[desc.Digest] {
-		return nil
-	}
-	if err := desc.Digest.Validate(); err != nil {
-		return errManifest
-	}
-	if !isIndex(desc.MediaType) { // whose manifests may be missing although it is there
-		there, err := j.has(desc.Digest.String())
-		if err != nil {
-			return err
-		}
-		if there.Digest == desc.Digest {
-			j.manifestsThere[desc.Digest] = true
-			j.m.meter.manifest(manifestSkipped)
-			return nil
-		}
-	}
-	found, body, err := j.m.source.client.Manifest(j.ctx, j.repository, desc.Digest.String(), nil)
-	if isAbsent(err) {
-		return nil
-	}
-	if err != nil {
-		return j.m.source.failed(err)
-	}
-	j.touch()
-	if found.MediaType == "" {
-		found.MediaType = desc.MediaType
-	}
-	if err := j.copy(found, body, "", depth); err != nil {
-		return err
-	}
-	j.manifestsThere[desc.Digest] = true
-	return nil
+	return b.flush()
 }
 
 // tag puts a manifest under a tag that still names it at the source.
