@@ -107,11 +107,7 @@ func TestAnIndexIsCopiedWithItsManifests(t *testing.T) {
 
 // Of the platforms that are left out nothing is copied, and the index is what it was.
 func TestChosenPlatforms(t *testing.T) {
-	sparse := &registrytest.Options{Configure: func(c *distribution.Configuration) {
-		c.Validation.Manifests.Indexes.Platforms = "none"
-		c.Validation.Enabled = true
-	}}
-	r := newRig(t, nil, sparse, func(r *rig) { r.opts.Platforms = []string{"linux/arm/v7", "windows/amd64"} })
+	r := newRig(t, nil, &registrytest.Options{Configure: sparse}, func(r *rig) { r.opts.Platforms = []string{"linux/arm/v7", "windows/amd64"} })
 	desc, parts := putIndex(t, r.from, "team/app", "1.0")
 	r.deliver(t, push("team/app", "1.0", desc.Digest))
 	if got := tagged(t, r.to, "team/app", "1.0"); got != desc.Digest {
@@ -283,7 +279,6 @@ func TestWants(t *testing.T) {
 // An artifact may keep a manifest as its layer, and an index may have both of them.
 func TestAManifestThatIsABlobToo(t *testing.T) {
 	// A target that takes an index without its manifests does not tell of one that is missing.
-	sparse := func(c *distribution.Configuration) { c.Validation.Manifests.Indexes.Platforms = "none" }
 	r := newRig(t, nil, &registrytest.Options{Configure: sparse}, nil)
 	inner := image(t, r.from, "team/app", noise(1, 100))
 	kept := putManifest(t, r.from, "team/app", "", v1.MediaTypeImageManifest, inner)

@@ -52,6 +52,11 @@
 // events of others are the next probes. So does a 404 that is not in the words of a
 // registry, at any time.
 //
+// An index may name manifests that were never pushed. A new event of one is put aside until
+// they are there; after five minutes, and in a replay, it is copied without them, byte for byte,
+// which is counted and logged. A target that insists on all of them makes a dead letter of
+// the event. A subject need not be there and is not waited for.
+//
 // # Deletes and platforms
 //
 // A delete is carried out if Options.PropagateDeletes says so and the source still lacks,

@@ -99,6 +99,6 @@ func ExampleNewMetrics() {
 	metrics.Forget("copy")
 	fmt.Println(series())
 	// Output:
-	// 13
+	// 14
 	// 0
 }

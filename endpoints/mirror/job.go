@@ -20,6 +20,7 @@ type job struct {
 	m          *mirror
 	ctx        context.Context
 	repository string
+	event      string // its id
 	title      string // for people
 	fresh      bool   // the event is so young that the source may be behind
 	replayed   bool
@@ -27,11 +28,12 @@ type job struct {
 	idle   *time.Timer // ends ctx, unless there is progress
 	cancel context.CancelCauseFunc
 
-	// What the target's repository is known to have. A digest may be that of both: some
+	// What the target's repository is known to have, or to get before it is referred to; of
+	// manifests false is what neither registry has. A digest may be that of both: some
 	// artifacts keep a manifest as a layer.
 	blobsThere, manifestsThere map[digest.Digest]bool
 
-	manifests int // looked at so far
+	manifests int // looked at so far, but for the first
 
 	// For Progress.
 	total, settled atomic.Int64 // blobs
@@ -46,7 +48,7 @@ func (m *mirror) begin(ctx context.Context, e *notifications.Event) *job {
 	ctx, cancel := context.WithCancelCause(ctx)
 	j := &job{
 		m: m, ctx: ctx, cancel: cancel,
-		repository: e.Repository, title: tagOrDigest(e),
+		repository: e.Repository, event: e.ID, title: tagOrDigest(e),
 		idle:       time.AfterFunc(m.opts.Endpoint.Timeout, func() { cancel(errIdle) }),
 		blobsThere: make(map[digest.Digest]bool), manifestsThere: make(map[digest.Digest]bool),
 	}

@@ -31,6 +31,7 @@ const (
 	manifestSuperseded manifestOutcome = "superseded" // an event whose time is over
 	manifestDeleted    manifestOutcome = "deleted"    // or untagged
 	manifestLeft       manifestOutcome = "left"       // pushed by digest, and refers to nothing that the target has
+	manifestMissing    manifestOutcome = "missing"    // the source does not have it, and its index was copied without it
 )
 
 // NewMetrics returns metrics that are registered with reg, once for each reg; with nil
@@ -48,7 +49,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"endpoint", "outcome"}),
 		manifests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "regcast_mirror_manifests_total",
-			Help: "Manifests put, found there, deleted or untagged, and events that were superseded, or left because their manifest refers to nothing that the target has.",
+			Help: "Manifests put, found there, deleted or untagged, and events that were superseded, or left because their manifest refers to nothing that the target has; missing are those that an index was copied without.",
 		}, []string{"endpoint", "outcome"}),
 		reasons: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "regcast_mirror_superseded_total",
@@ -80,7 +81,7 @@ func (m *Metrics) meter(name string) *meter {
 	for _, o := range []blobOutcome{blobCopied, blobMounted, blobSkipped} {
 		m.blobs.WithLabelValues(name, string(o))
 	}
-	for _, o := range []manifestOutcome{manifestCopied, manifestSkipped, manifestSuperseded, manifestDeleted, manifestLeft} {
+	for _, o := range []manifestOutcome{manifestCopied, manifestSkipped, manifestSuperseded, manifestDeleted, manifestLeft, manifestMissing} {
 		m.manifests.WithLabelValues(name, string(o))
 	}
 	for _, r := range reasons() {

@@ -31,11 +31,14 @@ func (e *unsettledError) Error() string { return "source: " + e.shows }
 // the event is so young that it may be a replica of the source that is behind. Then it is
 // tried again, and put aside until then: if there is a later one, that is not kept waiting.
 func (j *job) superseded(r reason, status int, shows string) error {
-	if j.fresh && !j.replayed {
+	if j.early() {
 		return &unsettledError{endpoints.Early, status, shows}
 	}
 	return &supersededError{r}
 }
+
+// early tells whether a replica of the source may be behind.
+func (j *job) early() bool { return j.fresh && !j.replayed }
 
 // missing says what it means that the source has no such tag or digest, which it said in
 // the words of a registry. From a repository that it knows, what was pushed a while ago is

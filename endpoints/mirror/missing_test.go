@@ -2,14 +2,19 @@ package mirror_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	distribution "github.com/distribution/distribution/v3/configuration"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcast/regcast/endpoints"
 	"github.com/regcast/regcast/notifications"
@@ -113,4 +118,99 @@ func TestADeletedRepositoryHoldsUpNoOther(t *testing.T) {
 		pending, dead := p.pending(t, "copy")
 		return pending == 0 && dead == 1
 	})
+}
+
+// sparse takes indexes that are not complete.
+func sparse(c *distribution.Configuration) { c.Validation.Manifests.Indexes.Platforms = "none" }
+
+// An index that names what was never pushed is copied without it, but not before it may be
+// sure that nobody is late; that is counted, and logged once.
+func TestASparseIndex(t *testing.T) {
+	absent := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("never pushed"), Size: 7}
+	var log strings.Builder
+	r := newRig(t, &registrytest.Options{Configure: sparse}, &registrytest.Options{Configure: sparse}, func(r *rig) {
+		r.opts.Endpoint.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	there := putImage(t, r.from, "team/app", "", noise(1, 100))
+	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{absent, there}}
+	desc := putManifest(t, r.from, "team/app", "1.0", v1.MediaTypeImageIndex, index)
+	e := event(notifications.ActionPush, "team/app", "1.0", desc)
+
+	err := r.refused(t, e, endpoints.Early)
+	if err.Status != http.StatusNotFound || !strings.Contains(err.Error(), "source: it has no "+absent.Digest.String()) {
+		t.Error(err)
+	}
+	r.metrics(t, "manifests_total missing 0", "manifests_total copied 0", "blobs_total copied 0")
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", &log)
+	}
+
+	r.deliver(t, ago(time.Hour, e))
+	if got := tagged(t, r.to, "team/app", "1.0"); got != desc.Digest {
+		t.Errorf("the index is %q", got)
+	}
+	r.arrived(t, "team/app", there.Digest.String())
+	r.metrics(t, "manifests_total missing 1", "manifests_total copied 2")
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=INFO") ||
+		!strings.Contains(got, "missing=1 first="+absent.Digest.String()) || !strings.Contains(got, "event="+e.ID+" artifact=team/app:1.0") {
+		t.Errorf("logged: %s", got)
+	}
+
+	// What is late comes with the next attempt.
+	late := image(t, r.from, "team/app", noise(2, 100))
+	content, jerr := json.Marshal(late)
+	if jerr != nil {
+		t.Fatal(jerr)
+	}
+	index.Manifests[0] = v1.Descriptor{MediaType: late.MediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+	desc = putManifest(t, r.from, "team/app", "2.0", v1.MediaTypeImageIndex, index)
+	e = event(notifications.ActionPush, "team/app", "2.0", desc)
+	r.refused(t, e, endpoints.Early)
+	putManifest(t, r.from, "team/app", "", late.MediaType, late)
+	r.deliver(t, e)
+	r.arrived(t, "team/app", "2.0")
+	r.metrics(t, "manifests_total missing 1")
+}
+
+// What only the target has of an index is not missing there.
+func TestASparseIndexOfWhatTheTargetHas(t *testing.T) {
+	r := newRig(t, &registrytest.Options{Configure: sparse}, nil, nil)
+	inner := putImage(t, r.to, "team/app", "", noise(1, 100))
+	nested := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{inner}}
+	index := nested
+	index.Manifests = []v1.Descriptor{inner, putManifest(t, r.to, "team/app", "", v1.MediaTypeImageIndex, nested)}
+	desc := putManifest(t, r.from, "team/app", "1.0", v1.MediaTypeImageIndex, index)
+	r.deliver(t, event(notifications.ActionPush, "team/app", "1.0", desc))
+	if got := tagged(t, r.to, "team/app", "1.0"); got != desc.Digest {
+		t.Errorf("the index is %q", got)
+	}
+	r.metrics(t, "manifests_total missing 0", "manifests_total copied 1")
+}
+
+func TestASparseIndexForATargetThatWantsAll(t *testing.T) {
+	r := newRig(t, &registrytest.Options{Configure: sparse}, nil, nil)
+	desc := putManifest(t, r.from, "team/app", "1.0", v1.MediaTypeImageIndex, v1.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex,
+		Manifests: []v1.Descriptor{{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("never pushed"), Size: 7}},
+	})
+	err := r.refused(t, ago(time.Hour, event(notifications.ActionPush, "team/app", "1.0", desc)), endpoints.Rejected)
+	if !strings.Contains(err.Error(), "without the 1 manifest(s) that the source does not have") || err.Status != 400 {
+		t.Error(err)
+	}
+	r.metrics(t, "manifests_total missing 0")
+}
+
+// An index may name more than anybody has.
+func TestASparseIndexOfTooMuch(t *testing.T) {
+	r := newRig(t, &registrytest.Options{Configure: sparse}, nil, nil)
+	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+	for i := range 1001 {
+		index.Manifests = append(index.Manifests, v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 7})
+	}
+	desc := putManifest(t, r.from, "team/app", "1.0", v1.MediaTypeImageIndex, index)
+	err := r.refused(t, ago(time.Hour, event(notifications.ActionPush, "team/app", "1.0", desc)), endpoints.Rejected)
+	if !strings.Contains(err.Error(), "more than 1000 manifests") {
+		t.Error(err)
+	}
+	r.metrics(t, "manifests_total missing 0")
 }

@@ -153,11 +153,19 @@ func (j *job) has(ref string) (v1.Descriptor, error) {
 // copy copies what a manifest refers to, then the manifest: under tag, if that is given
 // and still right, else under its digest.
 func (j *job) copy(desc v1.Descriptor, body []byte, tag string) error {
-	b := &bundle{job: j}
-	if err := b.gather(desc, body, tag, 0); err != nil {
+	there, err := j.has(desc.Digest.String())
+	if err != nil {
 		return err
 	}
-	return b.flush()
+	b := &bundle{job: j}
+	if err := b.gather(desc, body, tag, there.Digest == desc.Digest, 0); err != nil {
+		return err
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	b.report()
+	return nil
 }
 
 // tag puts a manifest under a tag that still names it at the source.
