@@ -69,7 +69,8 @@ type ReadThrough struct {
 
 // NewReadThrough returns a ReadThrough in front of cache. backend may be nil: what the
 // cache does not have is unknown then. It is not asked for what all repositories have
-// together.
+// together. All operations of cache are counted and timed, also those of a [Memory], whose
+// hits take half as much time again.
 func NewReadThrough(cache Provider, backend Statter, opts *ReadThroughOptions) *ReadThrough {
 	r := &ReadThrough{cache: cache, backend: backend, owed: make(map[entry]uint64)}
 	if opts != nil {
@@ -97,8 +98,8 @@ type through struct {
 	name   string
 }
 
-// Stat returns what the cache has, else what the backend says. Errors: ErrUnknown without
-// a backend; else the backend's.
+// Stat returns what the cache has, else what the backend says. Errors: the backend's;
+// without one ErrUnknown, or the cache's, which is no miss.
 func (t through) Stat(ctx context.Context, dgst digest.Digest) (v1.Descriptor, error) {
 	if err := dgst.Validate(); err != nil {
 		return v1.Descriptor{}, err
@@ -107,7 +108,7 @@ func (t through) Stat(ctx context.Context, dgst digest.Digest) (v1.Descriptor, e
 	r.metrics.requests.Inc()
 	if r.bypass(ctx) {
 		r.metrics.bypassed.Inc()
-		return t.ask(ctx, dgst)
+		return t.ask(ctx, dgst, ErrUnknown)
 	}
 	start := time.Now()
 	desc, err := t.cached.Stat(ctx, dgst)
@@ -117,21 +118,21 @@ func (t through) Stat(ctx context.Context, dgst digest.Digest) (v1.Descriptor, e
 		r.metrics.hits.Inc()
 		return desc, nil
 	case !errors.Is(err, ErrUnknown):
-		return t.ask(ctx, dgst)
+		return t.ask(ctx, dgst, err)
 	}
 	r.metrics.misses.Inc()
 	clears := r.clearsBegun()
-	desc, err = t.ask(ctx, dgst)
+	desc, err = t.ask(ctx, dgst, ErrUnknown)
 	if err == nil && Validate(dgst, desc) == nil {
 		t.keep(ctx, dgst, desc, clears)
 	}
 	return desc, err
 }
 
-// ask asks the backend.
-func (t through) ask(ctx context.Context, dgst digest.Digest) (v1.Descriptor, error) {
+// ask asks the backend, and returns without if there is none to ask.
+func (t through) ask(ctx context.Context, dgst digest.Digest, without error) (v1.Descriptor, error) {
 	if t.r.backend == nil || t.name == "" {
-		return v1.Descriptor{}, ErrUnknown
+		return v1.Descriptor{}, without
 	}
 	return t.r.backend(ctx, t.name, dgst)
 }
