@@ -3,6 +3,7 @@ package observer_test
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,12 +12,57 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/regcast/regcast/notifications"
 	"github.com/regcast/regcast/notifications/notificationstest"
 	"github.com/regcast/regcast/notifications/observer"
 	"github.com/regcast/regcast/notifications/observer/cache"
 )
+
+// An Observer's own memory of descriptors is counted and measured where it is made; nobody
+// else could.
+func TestOwnDescriptorsAreMeasured(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	o := observer.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodGet: // which does not tell of the blob
+			w.Header().Set("Location", "http://elsewhere.example/")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		case http.MethodDelete:
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			w.Header().Set("Content-Length", "22")
+			w.Header().Set("Docker-Content-Digest", blob.String())
+		}
+	}), &notificationstest.Recorder{}, notifications.SourceRecord{}, &observer.Options{Registerer: reg})
+	for _, method := range []string{"GET", "HEAD", "GET", "GET", "DELETE"} {
+		o.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/v2/a/b/blobs/"+blob.String(), nil))
+	}
+	if err := o.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{"requests": 3, "misses": 1, "hits": 2, "errors": 0} {
+		if got := metric(t, reg, "regcast_descriptor_cache_"+name+"_total"); got != want {
+			t.Errorf("%v %s, want %v", got, name, want)
+		}
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := make(map[string]uint64)
+	for _, f := range families {
+		if f.GetName() == "regcast_descriptor_cache_operation_seconds" {
+			for _, m := range f.Metric {
+				measured[m.Label[0].GetValue()] = m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	if want := (map[string]uint64{"stat": 3, "set": 1, "clear": 1}); !maps.Equal(measured, want) {
+		t.Errorf("measured %v, want %v", measured, want)
+	}
+}
 
 // What another proxy that shares the cache has seen is not replaced by what a manifest says.
 func TestSeenByAnotherObserver(t *testing.T) {

@@ -40,7 +40,9 @@ func New(next http.Handler, dst notifications.Sink, source notifications.SourceR
 		o.opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.opts.Descriptors == nil {
-		o.opts.Descriptors = cache.NewMemory(0)
+		o.opts.Descriptors = cache.NewReadThrough(cache.NewMemory(0), nil, &cache.ReadThroughOptions{
+			Registerer: o.opts.Registerer, Logger: o.opts.Logger,
+		})
 	}
 	o.metrics = newMetrics(o.opts.Registerer)
 	o.outbox = outbox.New(dst, &outbox.Options{

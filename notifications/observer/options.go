@@ -84,7 +84,8 @@ type Options struct {
 	Extra []func(*http.Request) (Deletion, bool)
 
 	// Descriptors remembers sizes and media types that answers do not tell; nil: in
-	// memory, of this Observer.
+	// memory, of this Observer, with its metrics in Registerer. Another is measured by who
+	// makes it, see cache.ReadThrough.
 	Descriptors cache.Provider
 
 	// Wait bounds how long the answer to a mutation is held back for its events to be
