@@ -138,8 +138,13 @@ func endpoint(name, url, more string) string {
 
 func startApp(t *testing.T, cfg *config.Config) *app.App {
 	t.Helper()
+	return startLoggedApp(t, cfg, t.Output())
+}
+
+func startLoggedApp(t *testing.T, cfg *config.Config, log io.Writer) *app.App {
+	t.Helper()
 	a, err := app.Start(t.Context(), cfg, app.Options{
-		Version: "test", Console: t.Output(), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Version: "test", Console: t.Output(), Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -109,6 +109,9 @@ func redisOptions(file string) (*redis.Options, error) {
 		return nil, fmt.Errorf(`%s: holds no URL such as "redis://:password@host:6379/0", or rediss:// for TLS, with what is special in a password escaped`, file)
 	}
 	opts.ContextTimeoutEnabled = true // whatever asks it bounds how long
+	// Five attempts 100 ms apart, which go-redis makes else, take longer than anybody asks:
+	// instead of why there is no connection all would hear that the time is over.
+	opts.DialerRetries = 1
 	return opts, nil
 }
 

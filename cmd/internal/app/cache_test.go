@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -324,6 +325,40 @@ func TestCacheOutlivesRedis(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The log says why Redis cannot be asked, and not that somebody has waited in vain.
+func TestCacheSaysWhatIsWrong(t *testing.T) {
+	reg, server, dir := registrytest.Start(t, nil), redistest.Start(t), t.TempDir()
+	var log logbook
+	a := startLoggedApp(t, load(t, dir, cached("main", reg.URL(), `share = "anonymous", `+redisFile(t, dir, server))), &log)
+	c := newCustomer(t, a.ProxyAddr("main"))
+	c.push("v1")
+	eventually(t, "the log says that nobody listens", func() bool { // at once, but on a machine that is too busy for an answer in time
+		server.Restart()
+		c.cached("team/app/tags/list")
+		server.Kill()
+		c.expect("", "team/app/tags/list")
+		return strings.Contains(log.String(), "connection refused")
+	})
+}
+
+// A logbook is a log that is read while it is written.
+type logbook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // A Redis that is away does not keep an app from starting; with one that is there, nothing
