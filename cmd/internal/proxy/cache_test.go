@@ -11,8 +11,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 
 	"github.com/regcast/regcast/cmd/internal/proxy"
 	"github.com/regcast/regcast/cmd/internal/proxy/cache"
+	"github.com/regcast/regcast/cmd/internal/proxy/proxytest"
 	"github.com/regcast/regcast/notifications/observer/cache/redis/redistest"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
@@ -99,154 +98,17 @@ func TestNobodySeesTheStateBefore(t *testing.T) {
 	}
 }
 
-// A tag has one writer. What it writes is numbered; a delete has a number, too.
-type tag struct {
-	name    string
-	tried   atomic.Int64 // the last number that may be seen
-	acked   atomic.Int64 // the first
-	mu      sync.Mutex
-	deletes []int64
-}
-
-func (g *tag) deletedWithin(first, last int64) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.deletes, func(n int64) bool { return first <= n && n <= last })
-}
-
 // storm writes and reads through all of the proxies and kills a Redis meanwhile, if there
 // is one.
 func storm(t *testing.T, server *redistest.Server, rigs ...*rig) {
-	alice, bob := basic("alice", "a"), basic("bob", "b")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	c := client(t)
-	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 16
-	ask := func(method, url, who, body string) (int, string) {
-		req, err := http.NewRequest(method, url, strings.NewReader(body))
-		if err != nil {
-			t.Error(err)
-			return 0, ""
-		}
-		if who != "" {
-			req.Header.Set("Authorization", who)
-		}
-		req.Host = "registry.example" // or the proxies would not share answers
-		req.Header.Set("Accept", manifestType)
-		req.Header.Set("Content-Type", manifestType)
-		resp, err := c.Do(req)
-		if err != nil {
-			t.Error(err)
-			return 0, ""
-		}
-		defer resp.Body.Close()
-		var b strings.Builder
-		_, _ = fmt.Fprint(&b, resp.Header.Get("Docker-Content-Digest"), "\n")
-		data := make([]byte, 4096)
-		for {
-			n, err := resp.Body.Read(data)
-			b.Write(data[:n])
-			if err != nil {
-				break
-			}
-		}
-		return resp.StatusCode, b.String()
+	t.Helper()
+	var fronts []*proxytest.Front
+	for _, r := range rigs {
+		f := new(proxytest.Front)
+		f.Begin(t, r.url)
+		fronts = append(fronts, f)
 	}
-	for _, blob := range []string{"{}"} {
-		resp, _ := do(t, c, "POST", rigs[0].url+"/v2/team/app/blobs/uploads/", nil, "Authorization", alice)
-		loc, err := resp.Location()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if code, _ := ask("PUT", loc.String()+"&digest="+digestOf([]byte(blob)), alice, blob); code != 201 {
-			t.Fatalf("a blob: %d", code)
-		}
-	}
-	manifest := func(g *tag, n int64) string {
-		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},"layers":[],"annotations":{"n":"%s %d"}}`,
-			manifestType, digestOf([]byte("{}")), g.name, n)
-	}
-	var numbers sync.Map // by digest
-	tags := []*tag{{name: "v1"}, {name: "v2"}, {name: "v3"}}
-	either := func() *rig { return rigs[rand.IntN(len(rigs))] }
-	var reads, stale atomic.Int64
-	var wait sync.WaitGroup
-	defer wait.Wait()
-	defer cancel()
-	for _, g := range tags {
-		wait.Go(func() { // the writer
-			for n := int64(1); ctx.Err() == nil; n++ {
-				url := either().url + "/v2/team/app/manifests/" + g.name
-				if n%3 == 0 {
-					g.mu.Lock()
-					g.deletes = append(g.deletes, n)
-					g.mu.Unlock()
-					g.tried.Store(n)
-					if code, body := ask("DELETE", url, alice, ""); code != 202 {
-						t.Errorf("DELETE of %s: %d %s", g.name, code, body)
-					}
-				} else {
-					m := manifest(g, n)
-					numbers.Store(digestOf([]byte(m)), n)
-					g.tried.Store(n)
-					if code, body := ask("PUT", url, alice, m); code != 201 {
-						t.Errorf("PUT of %s: %d %s", g.name, code, body)
-					}
-				}
-				g.acked.Store(n)
-				enough := reads.Load() + rand.Int64N(60) // for hits, however fast the machine is
-				for ctx.Err() == nil && reads.Load() < enough {
-					<-time.After(time.Millisecond)
-				}
-			}
-		})
-	}
-	for reader := range 6 {
-		who := []string{alice, bob, ""}[reader%3]
-		wait.Go(func() {
-			for ctx.Err() == nil {
-				g := tags[rand.IntN(len(tags))]
-				first := g.acked.Load()
-				var code int
-				var body string
-				kind := rand.IntN(3)
-				switch kind {
-				case 0:
-					code, body = ask("GET", either().url+"/v2/team/app/manifests/"+g.name, who, "")
-				case 1:
-					code, body = ask("HEAD", either().url+"/v2/team/app/manifests/"+g.name, who, "")
-				case 2:
-					code, body = ask("GET", either().url+"/v2/team/app/tags/list", who, "")
-				}
-				last := g.tried.Load()
-				if who == "" {
-					if code != 401 {
-						t.Errorf("nobody got %d %s", code, body)
-					}
-					continue
-				}
-				reads.Add(1)
-				dgst, list, _ := strings.Cut(body, "\n")
-				ok := false
-				switch {
-				case kind == 2 && code == 200:
-					var answer struct{ Tags []string }
-					if err := json.Unmarshal([]byte(list), &answer); err != nil {
-						t.Error(err)
-					}
-					ok = slices.Contains(answer.Tags, g.name) || first == 0 || g.deletedWithin(first, last)
-				case code == 404:
-					ok = first == 0 || g.deletedWithin(first, last)
-				case code == 200:
-					n, known := numbers.Load(dgst)
-					ok = known && first <= n.(int64) && n.(int64) <= last
-				}
-				if !ok && stale.Add(1) <= 5 {
-					n, _ := numbers.Load(dgst)
-					t.Errorf("kind %d of %s: %d %q, number %v, which is not within %d and %d", kind, g.name, code, body, n, first, last)
-				}
-			}
-		})
-	}
+	s := proxytest.Start(t, []string{basic("alice", "a"), basic("bob", "b")}, fronts...)
 	if server != nil {
 		for _, fault := range []func(){server.Kill, server.Restart, server.Pause, server.Resume, server.Restart} {
 			<-time.After(700 * time.Millisecond)
@@ -259,17 +121,10 @@ func storm(t *testing.T, server *redistest.Server, rigs ...*rig) {
 		}
 		return n
 	}
-	changes := func() (n int64) {
-		for _, g := range tags {
-			n += g.acked.Load()
-		}
-		return n
-	}
-	enough := func() bool { return count("hit") >= 50 && count("miss") >= 50 && changes() >= 50 }
+	enough := func() bool { return count("hit") >= 50 && count("miss") >= 50 && s.Changes() >= 50 }
 	eventually(t, "enough to prove something", enough)
-	cancel()
-	wait.Wait()
-	t.Logf("%d reads, %d changes, %v hits, %v misses, %v bypassed", reads.Load(), changes(), count("hit"), count("miss"), count("bypass"))
+	s.Stop()
+	t.Logf("%d reads, %d changes, %v hits, %v misses, %v bypassed", s.Reads(), s.Changes(), count("hit"), count("miss"), count("bypass"))
 	if (count("bypass") > 0) != (server != nil) {
 		t.Error("bypassed without a fault, or not with one")
 	}
