@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -66,8 +67,9 @@ func openCache(c *config.Cache, opts *proxy.Options) (*redis.Client, error) {
 	// line to standard error for every connection that it cannot make. Its logger is the
 	// whole program's, and so are we.
 	logging.Disable()
+	timeout := max(0, settings.ReadTimeout) // if the URL says so
 	client := redis.NewClient(settings)
-	if err := openShared(client, c, opts); err != nil {
+	if err := openShared(client, timeout, c, opts); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
@@ -75,17 +77,17 @@ func openCache(c *config.Cache, opts *proxy.Options) (*redis.Client, error) {
 
 // openShared has answers and descriptors kept in a Redis, where all proxies find them that
 // have the same upstream, whatever they are called. What they share of answers is for who
-// shows the registry one certificate.
-func openShared(client *redis.Client, c *config.Cache, opts *proxy.Options) (err error) {
+// shows the registry one certificate. timeout bounds an operation; 0 is as the stores will.
+func openShared(client *redis.Client, timeout time.Duration, c *config.Cache, opts *proxy.Options) (err error) {
 	registry := strings.TrimRight(opts.Upstream.String(), "/")
-	opts.Cache, err = cache.NewRedis(client, &cache.RedisOptions{Prefix: c.Redis.Prefix, Space: registry, TTL: c.TTL})
+	opts.Cache, err = cache.NewRedis(client, &cache.RedisOptions{Prefix: c.Redis.Prefix, Space: registry, TTL: c.TTL, Timeout: timeout})
 	if err != nil {
 		return err
 	}
 	if opts.CacheOptions.As, err = certificateOf(&opts.TLS); err != nil {
 		return err
 	}
-	known, err := shared.New(client, &shared.Options{Prefix: c.Redis.Prefix + "descriptors:" + registry + ":"})
+	known, err := shared.New(client, &shared.Options{Prefix: c.Redis.Prefix + "descriptors:" + registry + ":", Timeout: timeout})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/regcast/regcast/cmd/internal/app"
+	"github.com/regcast/regcast/cmd/internal/proxy/cache"
 	"github.com/regcast/regcast/notifications/observer/cache/redis/redistest"
 	"github.com/regcast/regcast/notifications/registry/registrytest"
 )
@@ -341,6 +342,30 @@ func TestCacheSaysWhatIsWrong(t *testing.T) {
 		c.expect("", "team/app/tags/list")
 		return strings.Contains(log.String(), "connection refused")
 	})
+}
+
+// Who has a Redis far away says in its URL how long it may take.
+func TestCacheWaitsAsLongAsTheURLSays(t *testing.T) {
+	reg, server, dir := registrytest.Start(t, nil), redistest.Start(t), t.TempDir()
+	settings := redisFile(t, dir, server)
+	if err := os.WriteFile(filepath.Join(dir, "redis"), []byte(server.URL()+"?read_timeout="+patience.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newCustomer(t, startApp(t, load(t, dir, cached("main", reg.URL(), `share = "anonymous", `+settings))).ProxyAddr("main"))
+	c.push("v1")
+	c.cached("team/app/tags/list")
+	server.Pause()
+	answered := make(chan string)
+	go func() {
+		defer close(answered) // also without an answer
+		_, cache, _ := c.ask("GET", "team/app/tags/list")
+		answered <- cache
+	}()
+	<-time.After(2 * cache.DefaultTimeout)
+	server.Resume()
+	if cache := <-answered; cache != "HIT" {
+		t.Errorf("a slow Redis was not waited for: %s", cache)
+	}
 }
 
 // A logbook is a log that is read while it is written.
