@@ -2,8 +2,9 @@ package cache
 
 import "sync/atomic"
 
-// maxHeld bounds the bytes of all answers that are held back at one time. Of some the
-// client does not read, and the next may be many: what has no room is passed on as it comes.
+// maxHeld bounds the bytes of all answers that are held at one time: those that are held
+// back until they are whole, and copies of what another process keeps. Of some the client
+// does not read, and the next may be many: what has no room is passed on as it comes.
 const maxHeld = 64 << 20
 
 // A budget is what is left of a bound on bytes.

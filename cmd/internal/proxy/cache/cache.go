@@ -58,7 +58,8 @@ type Cache struct {
 	store   *guarded
 	opts    *Options
 	flights flights
-	held    *budget // for answers that are held back
+	copies  bool    // what store has is in memory once more for each who is answered
+	held    *budget // for copies, and for answers that are held back
 	metrics *metrics
 }
 
@@ -78,7 +79,8 @@ func New(next http.Handler, store Store, opts *Options) *Cache {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics(o.Registerer, o.Proxy)
-	return &Cache{next: next, store: newGuarded(store, m, o.Logger), opts: &o, held: newBudget(maxHeld), metrics: m}
+	_, one := store.(*Memory)
+	return &Cache{next: next, store: newGuarded(store, m, o.Logger), opts: &o, copies: !one, held: newBudget(maxHeld), metrics: m}
 }
 
 // ServeHTTP answers r.
@@ -158,10 +160,8 @@ func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
 		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: q.route.Class}, r)
 		return
 	}
-	now := time.Now()
-	if e, ok := c.usable(value, now); ok && !q.fresh {
-		c.metrics.count(q.route.Class, resultHit)
-		e.serve(w, r, now)
+	if e, ok := c.usable(value, time.Now()); ok && !q.fresh {
+		c.hit(w, r, q, e, len(value))
 		return
 	}
 	if q.fresh {
@@ -187,6 +187,22 @@ func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
 	}
 	c.metrics.count(q.route.Class, resultMiss) // of which the answer cannot be kept, or nobody waits for it
 	c.fill(w, r, q, in, func(*entry) {})
+}
+
+// hit answers with e, which is of a value of size bytes. A copy that there is no room for
+// is not held while a client reads it: the registry is asked instead.
+func (c *Cache) hit(w http.ResponseWriter, r *http.Request, q *question, e *entry, size int) {
+	if !c.copies {
+		size = 0
+	}
+	if !c.held.take(size) {
+		c.metrics.count(q.route.Class, resultBusy)
+		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: q.route.Class}, r)
+		return
+	}
+	defer c.held.give(size)
+	c.metrics.count(q.route.Class, resultHit)
+	e.serve(w, r, time.Now())
 }
 
 // usable returns the entry in value if it is still good.

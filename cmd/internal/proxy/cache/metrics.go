@@ -14,6 +14,7 @@ const (
 	resultShared result = "shared" // with another client's question at the same time
 	resultMiss   result = "miss"
 	resultBypass result = "bypass" // the store was not to be believed
+	resultBusy   result = "busy"   // too much is held for clients to have a copy of what is in the store
 )
 
 // An operation is what of a store may fail.
@@ -53,7 +54,7 @@ func newMetrics(reg prometheus.Registerer, proxy string) *metrics {
 	}
 	for class, name := range map[route.Class]string{route.Tags: "tags", route.Manifest: "manifest", route.Blob: "blob"} {
 		m.requests[class] = make(map[result]prometheus.Counter)
-		for _, r := range []result{resultHit, resultShared, resultMiss, resultBypass} {
+		for _, r := range []result{resultHit, resultShared, resultMiss, resultBypass, resultBusy} {
 			m.requests[class][r] = requests.WithLabelValues(name, string(r))
 		}
 	}

@@ -27,17 +27,33 @@ type quietly struct{}
 
 func (quietly) Printf(context.Context, string, ...any) {}
 
-// onRedis returns stores on one Redis, of which each has a client of its own.
+// patience bounds what a test waits for; it is never waited out by a test that passes.
+const patience = time.Minute
+
+// onRedis returns a store on a Redis, with a client of its own.
 func onRedis(t *testing.T, s *redistest.Server, ttl time.Duration) *cache.Redis {
 	t.Helper()
+	return newRedis(t, s, cache.RedisOptions{TTL: ttl})
+}
+
+// patientRedis is onRedis for a Redis on a busy machine.
+func patientRedis(t *testing.T, s *redistest.Server) *cache.Redis {
+	t.Helper()
+	return newRedis(t, s, cache.RedisOptions{TTL: time.Hour, Timeout: patience})
+}
+
+func newRedis(t *testing.T, s *redistest.Server, o cache.RedisOptions) *cache.Redis {
+	t.Helper()
+	o.Space = "http://registry"
 	opts, err := redis.ParseURL(s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	opts.ContextTimeoutEnabled = true
+	opts.ReadTimeout, opts.WriteTimeout, opts.DialTimeout, opts.PoolTimeout = o.Timeout, o.Timeout, o.Timeout, o.Timeout
 	client := redis.NewClient(opts)
 	t.Cleanup(func() { client.Close() })
-	r, err := cache.NewRedis(client, &cache.RedisOptions{Space: "http://registry", TTL: ttl})
+	r, err := cache.NewRedis(client, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
