@@ -184,11 +184,14 @@ type reason string
 const (
 	reasonSize       reason = "size"       // it is larger than is kept
 	reasonBusy       reason = "busy"       // too much is held back
+	reasonFull       reason = "full"       // the store has no room
 	reasonForbidden  reason = "forbidden"  // the registry says so, or sent it in a form of this client's
 	reasonUnverified reason = "unverified" // it has not the digest that it should have, or is cut off, or no list of tags
 )
 
-func reasons() []reason { return []reason{reasonSize, reasonBusy, reasonForbidden, reasonUnverified} }
+func reasons() []reason {
+	return []reason{reasonSize, reasonBusy, reasonFull, reasonForbidden, reasonUnverified}
+}
 
 // entry returns the answer to q as it is kept, or why it is not; both are empty for an
 // answer with another status.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -50,7 +51,11 @@ func (g *guarded) get(ctx context.Context, repository string, keys []string) (in
 		return "", nil, false
 	}
 	in, value, err := g.store.Get(ctx, repository, keys...)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrFull):
+		g.metrics.errors[operationGet].Inc()
+		return "", nil, false
+	case err != nil:
 		if ctx.Err() == nil {
 			g.failed(operationGet, err)
 		}
@@ -71,7 +76,11 @@ func (g *guarded) believed(repository string) bool {
 
 // set is Store.Set.
 func (g *guarded) set(ctx context.Context, repository, key string, in Generation, value []byte, life time.Duration) {
-	if err := g.store.Set(context.WithoutCancel(ctx), repository, key, in, value, life); err != nil {
+	err := g.store.Set(context.WithoutCancel(ctx), repository, key, in, value, life)
+	switch {
+	case errors.Is(err, ErrFull):
+		g.metrics.unkept[reasonFull].Inc()
+	case err != nil:
 		g.failed(operationSet, err)
 	}
 }

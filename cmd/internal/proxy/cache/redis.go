@@ -124,14 +124,19 @@ func (r *Redis) Get(ctx context.Context, repository string, keys ...string) (Gen
 // that. A key that holds something else is an error, once.
 func (r *Redis) begin(ctx context.Context, all, own string) (Generation, error) {
 	var got *redis.SliceCmd
-	_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+	commands, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.SetNX(ctx, all, newGeneration(), generationLife)
 		p.SetNX(ctx, own, newGeneration(), generationLife)
 		got = p.MGet(ctx, all, own)
 		return nil
 	})
+	for _, cmd := range commands { // the transaction's error is none of theirs
+		if isFull(cmd.Err()) {
+			err = cmd.Err()
+		}
+	}
 	if err != nil {
-		return "", fmt.Errorf("writing to Redis: %w", err)
+		return "", writing(err)
 	}
 	now := ""
 	for i, v := range got.Val() {
@@ -166,18 +171,35 @@ func (r *Redis) Set(ctx context.Context, repository, key string, in Generation, 
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("writing to Redis: %w", err)
+		return writing(err)
 	}
 	return nil
 }
 
-// Bump implements [Store].
+// writing is err of a command that writes.
+func writing(err error) error {
+	if isFull(err) {
+		return fmt.Errorf("writing to Redis: %w: %w", ErrFull, err)
+	}
+	return fmt.Errorf("writing to Redis: %w", err)
+}
+
+// isFull tells whether Redis has refused a command that may need memory, of which it has no
+// more to give: its policy forbids to evict, or nothing is left that may be.
+func isFull(err error) bool { return redis.IsOOMError(err) }
+
+// Bump implements [Store]. A Redis that is full still deletes: a generation that nobody
+// knows is over, too, and a Redis that has no room to begin another gives no answers.
 func (r *Redis) Bump(ctx context.Context, repository string) error {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	err := r.client.Set(ctx, r.place(repository)+"generation", newGeneration(), generationLife).Err()
+	generation := r.place(repository) + "generation"
+	err := r.client.Set(ctx, generation, newGeneration(), generationLife).Err()
+	if err != nil && isFull(err) {
+		err = r.client.Del(ctx, generation).Err()
+	}
 	if err != nil {
-		return fmt.Errorf("writing to Redis: %w", err)
+		return writing(err)
 	}
 	return nil
 }
