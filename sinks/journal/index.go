@@ -24,7 +24,7 @@ type entry struct {
 // index builds the indexes from the chunks, beside the appender: it reads and decodes
 // here, and has the appender write a small step between two commits. What it has done
 // is in the same transaction, so that it goes on where it was after a crash. While events
-// keep coming it takes few steps, and catches up when they pause. The prints of ids are
+// keep coming it takes few steps, and catches up while they pause. The prints of ids are
 // random: a step writes most pages of a small index, so that fewer steps write less.
 func (j *Journal) index() {
 	ticker := time.NewTicker(indexLook)
@@ -45,15 +45,26 @@ func (j *Journal) index() {
 			continue
 		}
 		last = time.Now()
-		for more := true; more; more = more && !busy {
-			var err error
-			more, err = j.indexStep()
-			if failing.news(err) && j.open(context.Background()) == nil {
-				j.log.Error("build indexes", "error", damaged(j.dir, err))
-			}
-			if err != nil {
-				break
-			}
+		var err error
+		if busy {
+			_, err = j.indexStep()
+		} else {
+			err = j.catchUp(seen)
+		}
+		if failing.news(err) && j.open(context.Background()) == nil {
+			j.log.Error("build indexes", "error", damaged(j.dir, err))
+		}
+	}
+}
+
+// catchUp takes steps until all is indexed, or until there are events after seen: between
+// two steps no more than one commit gets its turn, so that the rest can wait for the next
+// pause.
+func (j *Journal) catchUp(seen uint64) error {
+	for {
+		more, err := j.indexStep()
+		if err != nil || !more || j.newest.Load() != seen {
+			return err
 		}
 	}
 }

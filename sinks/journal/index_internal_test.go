@@ -51,3 +51,31 @@ func TestIndexOfTrimmedChunks(t *testing.T) {
 		t.Errorf("%v, %q", err, report.Problems)
 	}
 }
+
+// TestCatchUpPauses has events come in while the indexer catches up.
+func TestCatchUpPauses(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { // its clock stands still, so that nothing is indexed by itself
+		ctx := context.Background()
+		j, err := Open(dir, &Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const batches = 3
+		for n := range batches { // each takes a step
+			if err := j.Write(ctx, notificationstest.Pushes(n*indexEvents, indexEvents, "team/a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		newest := j.newest.Load()
+		if err := j.catchUp(newest - 1); err != nil || j.indexed.Load() != indexEvents {
+			t.Errorf("indexed up to %d although there were newer events, %v; want one step, %d", j.indexed.Load(), err, indexEvents)
+		}
+		if err := j.catchUp(newest); err != nil || j.indexed.Load() != batches*indexEvents {
+			t.Errorf("indexed up to %d in a pause, %v; want %d", j.indexed.Load(), err, batches*indexEvents)
+		}
+		if err := j.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
