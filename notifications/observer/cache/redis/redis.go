@@ -235,14 +235,15 @@ func (s scope) Clear(ctx context.Context, dgst digest.Digest) error {
 	return err
 }
 
-// remove deletes the entry of a repository, and says whether there was one, together with
-// the one of all together.
+// remove deletes the entry of a repository, and says whether there was one, and the one of
+// all together. That is no transaction, as a Redis that is full deletes, but not in one; who
+// sees or sets something in between finds what is right, or nothing.
 func (s scope) remove(ctx context.Context, dgst digest.Digest) (existed bool, err error) {
 	var own *redis.IntCmd
-	_, err = s.client.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		own = tx.Del(ctx, s.key(dgst))
+	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		own = p.Del(ctx, s.key(dgst))
 		if s.name != "" {
-			tx.Del(ctx, s.all(dgst))
+			p.Del(ctx, s.all(dgst))
 		}
 		return nil
 	})

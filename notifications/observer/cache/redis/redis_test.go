@@ -492,6 +492,32 @@ func TestDeletionUnderneath(t *testing.T) {
 	}
 }
 
+// A Redis that is full and must not evict keeps nothing more, and still forgets.
+func TestFull(t *testing.T) {
+	client := connect(t, redistest.Start(t))
+	d, known, more := repository(t, open(t, client, redis.Options{}), "team/app"), layer("a"), layer("b")
+	set(t, d, known.Digest, known)
+	for _, setting := range [][2]string{{"maxmemory", "1"}, {"maxmemory-policy", "noeviction"}} {
+		if err := client.ConfigSet(t.Context(), setting[0], setting[1]).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Set(t.Context(), more.Digest, more); err == nil {
+		t.Error("Set has room")
+	}
+	if got := stat(t, d, known.Digest); got == nil || !same(*got, known) {
+		t.Errorf("it has %+v", got)
+	}
+	if err := d.Clear(t.Context(), known.Digest); err != nil {
+		t.Errorf("Clear: %v", err)
+	}
+	for _, dgst := range []digest.Digest{known.Digest, more.Digest} {
+		if got := stat(t, d, dgst); got != nil {
+			t.Errorf("after Clear it has %+v", got)
+		}
+	}
+}
+
 // A Redis that answers, but does not delete: what was to be forgotten is not told.
 func TestReadThroughBypassesStaleEntries(t *testing.T) {
 	ctx := t.Context()
