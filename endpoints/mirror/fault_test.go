@@ -109,7 +109,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 			if test.source != nil {
 				side = "source: "
 			}
-			if err.Status != test.status || !strings.Contains(err.Error(), ": "+side) || !strings.Contains(err.Error(), "as the test wants") {
+			if err.Status != test.status || !strings.Contains(err.Error(), ": "+side+fmt.Sprint(test.status)) || !strings.Contains(err.Error(), "as the test wants") {
 				t.Error(err)
 			}
 			if want := test.class == endpoints.Throttled; (err.RetryAfter() == 30*time.Second) != want {
@@ -141,7 +141,11 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil, test.target, test.change)
 			desc := putImage(t, r.from, "team/app", "1.0", noise(1, 1000))
-			if err := r.refused(t, push("team/app", "1.0", desc.Digest), test.class); err.Fault != test.fault || err.URL != r.opts.Target.URL {
+			err := r.refused(t, push("team/app", "1.0", desc.Digest), test.class)
+			if err.Fault == endpoints.FaultConnect && !strings.Contains(err.Error(), "connection refused (HEAD http://") {
+				t.Error(err)
+			}
+			if err.Fault != test.fault || err.URL != r.opts.Target.URL {
 				t.Errorf("%v: %s, %s", err, err.Fault, err.URL)
 			}
 		})

@@ -3,6 +3,8 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -133,6 +135,12 @@ type sideError struct {
 	err  error
 }
 
-func (e *sideError) Error() string { return e.side.name + ": " + e.err.Error() }
+// Error says what happened, and then what was asked.
+func (e *sideError) Error() string {
+	if unanswered, ok := e.err.(*url.Error); ok {
+		return fmt.Sprintf("%s: %v (%s %s)", e.side.name, unanswered.Err, strings.ToUpper(unanswered.Op), unanswered.URL)
+	}
+	return e.side.name + ": " + e.err.Error()
+}
 
 func (e *sideError) Unwrap() error { return e.err }

@@ -136,7 +136,7 @@ func TestAManifestThatIsGone(t *testing.T) {
 		})
 		kept := putImage(t, r.to, "team/app", "1.0", noise(1, 100))
 		for _, e := range []*notifications.Event{push("team/app", "1.0", kept.Digest), deletion("team/app", "1.0", ""), deletion("team/app", "", kept.Digest)} {
-			if err := r.refused(t, e, endpoints.Misdirected); err.Status != 404 || !strings.Contains(err.Error(), "source: GET ") {
+			if err := r.refused(t, e, endpoints.Misdirected); err.Status != 404 || !strings.Contains(err.Error(), "source: 404 Not Found (GET ") {
 				t.Error(err)
 			}
 		}

@@ -83,7 +83,7 @@ func (s *side) judge(caller context.Context, e *endpoints.DeliveryError, err err
 		e.Class, e.Fault = endpoints.Transient, endpoints.FaultTimeout
 	case unanswered(err):
 		transport := endpoints.TransportError(caller, s.shown, err)
-		transport.URL, transport.Err = e.URL, fmt.Errorf("%s: %w", s.name, transport.Err)
+		transport.URL, transport.Err = e.URL, s.failed(transport.Err)
 		*e = *transport
 	default: // what cannot be asked, such as an odd name
 		e.Class = endpoints.Rejected

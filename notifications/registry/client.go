@@ -237,7 +237,7 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 	}
 	if err == nil && isPage(req, resp) {
 		resp.Body.Close()
-		return nil, fmt.Errorf("%w: %s %s: the answer of %s is a page of a web site", ErrRefused, req.Method, answer.Shown(req.URL), answer.Shown(resp.Request.URL))
+		return nil, fmt.Errorf("%w: the answer is a page of a web site, %s (%s %s)", ErrRefused, answer.Shown(resp.Request.URL), req.Method, answer.Shown(req.URL))
 	}
 	return resp, err
 }
@@ -258,6 +258,6 @@ func checkDigest(resp *http.Response, want digest.Digest) error {
 	if claimed == "" || digest.Digest(claimed) == want {
 		return nil
 	}
-	return fmt.Errorf("%w: %s %s: the registry says %s, it is %s",
-		ErrMismatch, resp.Request.Method, answer.Shown(resp.Request.URL), printable(claimed), want)
+	return fmt.Errorf("%w: the registry says %s, it is %s (%s %s)",
+		ErrMismatch, printable(claimed), want, resp.Request.Method, answer.Shown(resp.Request.URL))
 }

@@ -57,13 +57,15 @@ type Error struct {
 	insufficient bool // the challenge said that the token allows too little
 }
 
-// Error says what was asked and what was answered.
+// Error says what was answered, and then what was asked: where there is little room, the
+// end of a long URL is what can be spared.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %d %s", e.Method, e.URL, e.Status, http.StatusText(e.Status))
+	fmt.Fprintf(&b, "%d %s", e.Status, http.StatusText(e.Status))
 	for _, d := range e.Details {
 		fmt.Fprintf(&b, "; %s: %s", d.Code, d.Message)
 	}
+	fmt.Fprintf(&b, " (%s %s)", e.Method, e.URL)
 	return b.String()
 }
 

@@ -273,7 +273,7 @@ func TestErrors(t *testing.T) {
 	if answer.Status != 429 || answer.RetryAfter != 2*time.Minute || len(answer.Details) != 2 || string(answer.Details[0].Detail) != `{"n":1}` {
 		t.Errorf("%+v", answer)
 	}
-	if got, want := err.Error(), "GET "+r.URL()+"/v2/a/manifests/v1: 429 Too Many Requests; TOOMANYREQUESTS: slow down; X: y"; got != want {
+	if got, want := err.Error(), "429 Too Many Requests; TOOMANYREQUESTS: slow down; X: y (GET "+r.URL()+"/v2/a/manifests/v1)"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	for _, test := range []struct {
