@@ -26,6 +26,8 @@ var (
 	ErrMismatch = errors.New("registry: content does not match its digest or size")
 	// ErrTooLarge: more came, or would have, than the options allow.
 	ErrTooLarge = errors.New("registry: larger than allowed")
+	// ErrEndless: a listing goes in a circle.
+	ErrEndless = errors.New("registry: the listing does not come to an end")
 	// ErrRefused: the registry sent us where we do not go with credentials or content, or to
 	// what is no registry.
 	ErrRefused = errors.New("registry: refused for safety")

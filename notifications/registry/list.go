@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
+	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/regcast/regcast/notifications/registry/internal/answer"
 )
 
 // ListOptions are for a listing; nil is all of it.
@@ -17,8 +22,9 @@ type ListOptions struct {
 var errEnough = errors.New("registry: enough")
 
 // Tags lists the tags of a repository, as the registry orders them. An error is the last
-// thing in the sequence; [ErrTooLarge] if there are more pages than MaxPages. A tag may
-// come twice if the repository changes meanwhile.
+// thing in the sequence; [ErrTooLarge] if there are more pages than MaxPages, [ErrEndless]
+// if a page leads to one that was there already or to the same names again. A tag may come
+// twice if the repository changes meanwhile.
 func (c *Client) Tags(ctx context.Context, repository string, opts *ListOptions) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		r, err := c.repository(repository)
@@ -26,6 +32,7 @@ func (c *Client) Tags(ctx context.Context, repository string, opts *ListOptions)
 			yield("", err)
 			return
 		}
+		r.Client = newPager(c)
 		c.list(yield, opts, func(tag string) (string, bool) { return tag, true },
 			func(after string, page func([]string) error) error { return r.Tags(ctx, after, page) })
 	}
@@ -40,7 +47,9 @@ func (c *Client) Repositories(ctx context.Context, opts *ListOptions) iter.Seq2[
 			if after != "" {
 				after = c.prefix + after
 			}
-			return c.registry().Repositories(ctx, after, page)
+			r := c.registry()
+			r.Client = newPager(c)
+			return r.Repositories(ctx, after, page)
 		})
 	}
 }
@@ -53,10 +62,15 @@ func (c *Client) list(yield func(string, error) bool, opts *ListOptions, pick fu
 		after = opts.After
 	}
 	seen := 0
+	var last []string
 	err := pages(after, func(names []string) error {
 		if seen++; seen > c.opts.MaxPages {
 			return fmt.Errorf("%w: a listing of more than %d pages", ErrTooLarge, c.opts.MaxPages)
 		}
+		if len(names) > 0 && slices.Equal(names, last) {
+			return fmt.Errorf("%w: two pages with the same %d names", ErrEndless, len(names))
+		}
+		last = names
 		for _, name := range names {
 			if name, ours := pick(name); ours && !yield(name, nil) {
 				return errEnough
@@ -67,4 +81,25 @@ func (c *Client) list(yield func(string, error) bool, opts *ListOptions, pick fu
 	if err != nil && !errors.Is(err, errEnough) {
 		yield("", err)
 	}
+}
+
+// A pager makes the requests of one listing, each once.
+type pager struct {
+	doer
+	seed  maphash.Seed
+	asked map[uint64]bool // URLs; at most MaxPages
+}
+
+func newPager(c *Client) *pager {
+	return &pager{doer: doer{c}, seed: maphash.MakeSeed(), asked: make(map[uint64]bool)}
+}
+
+// Do asks for a page.
+func (p *pager) Do(req *http.Request) (*http.Response, error) {
+	page := maphash.String(p.seed, req.URL.String())
+	if p.asked[page] {
+		return nil, fmt.Errorf("%w: a page leads to one that was there already (%s %s)", ErrEndless, req.Method, answer.Shown(req.URL))
+	}
+	p.asked[page] = true
+	return p.doer.Do(req)
 }

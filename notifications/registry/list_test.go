@@ -3,10 +3,12 @@ package registry_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -149,6 +151,49 @@ func TestLinks(t *testing.T) {
 		if got := fixtures.Collect(t, c.Tags(t.Context(), "a", nil)); !slices.Equal(got, []string{"v1", "v2"}) {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// A listing that goes in a circle ends soon, and what came before is told.
+func TestEndlessListings(t *testing.T) {
+	for name, test := range map[string]struct {
+		page     func(n int64, r *http.Request) (names, link string)
+		requests int64
+		names    int
+	}{
+		"a page leads to itself": {func(int64, *http.Request) (string, string) { return `"v1"`, "?last=v1" }, 2, 1},
+		"a page leads to the first": {func(n int64, _ *http.Request) (string, string) {
+			return fmt.Sprintf(`"v%d"`, n), fmt.Sprint("?p=", n%3)
+		}, 4, 4},
+		"no page is another":            {func(n int64, _ *http.Request) (string, string) { return `"v1","v2"`, fmt.Sprint("?p=", n) }, 2, 2},
+		"an empty page leads to itself": {func(int64, *http.Request) (string, string) { return "", "?last=" }, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				names, link := test.page(requests.Add(1), r)
+				w.Header().Set("Link", "<"+link+">; rel=\"next\"")
+				fmt.Fprintf(w, `{"tags":[%s],"repositories":[%[1]s]}`, names)
+			}))
+			t.Cleanup(server.Close)
+			c, err := registry.NewClient(server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, list := range map[string]iter.Seq2[string, error]{"tags": c.Tags(t.Context(), "a", nil), "repositories": c.Repositories(t.Context(), nil)} {
+				requests.Store(0)
+				got := 0
+				var last error
+				for _, err := range list {
+					if last = err; err == nil {
+						got++
+					}
+				}
+				if !errors.Is(last, registry.ErrEndless) || got != test.names || requests.Load() != test.requests {
+					t.Errorf("%s: %d of %d requests, %v", what, got, requests.Load(), last)
+				}
+			}
+		})
 	}
 }
 
