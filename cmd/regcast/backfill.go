@@ -142,6 +142,7 @@ type backfilling struct {
 
 	accepted, duplicates uint64
 	notes                int
+	before               int // what could not be read before this walk went on
 }
 
 func (b *backfilling) run(cmd *cobra.Command) error {
@@ -154,9 +155,13 @@ func (b *backfilling) run(cmd *cobra.Command) error {
 		return adviseRegistry(err)
 	}
 	if begun.After != "" {
-		fmt.Fprintf(b.log, "going on behind %s; --restart begins with the first repository\n", visible(begun.After))
+		unread := ""
+		if begun.Unreadable > 0 {
+			unread = fmt.Sprintf("%d before could not be read; ", begun.Unreadable)
+		}
+		fmt.Fprintf(b.log, "going on behind %s; %s--restart begins with the first repository\n", visible(begun.After), unread)
 	}
-	b.walk.After, b.walk.Unreadable = begun.After, b.note
+	b.walk.After, b.walk.Unreadable, b.before = begun.After, b.note, begun.Unreadable
 	b.bar = newProgress(b.log, -1, "0 repositories, 0 tags, events")
 	err = b.walk.Run(ctx, b.emit)
 	b.bar.finish()
@@ -173,6 +178,8 @@ func (b *backfilling) run(cmd *cobra.Command) error {
 		return adviseRegistry(err)
 	case err != nil:
 		return adviseRegistry(err)
+	case b.before > 0:
+		return fmt.Errorf("%d of what the registry lists could not be read, %d of it before the interruption; what could is done", b.before+counts.Unreadable, b.before)
 	case counts.Unreadable > 0:
 		return fmt.Errorf("%d of what the registry lists could not be read; what could is done", counts.Unreadable)
 	}
@@ -194,7 +201,11 @@ func (b *backfilling) step(ctx context.Context, r admin.BackfillRequest) (admin.
 }
 
 func (b *backfilling) emit(ctx context.Context, batch backfill.Batch) error {
-	out, err := b.step(ctx, admin.BackfillRequest{Step: admin.BackfillStore, Found: batch.Found, Finished: batch.Finished})
+	r := admin.BackfillRequest{Step: admin.BackfillStore, Found: batch.Found, Finished: batch.Finished}
+	if r.Finished != "" {
+		r.Unreadable = b.before + batch.Unreadable
+	}
+	out, err := b.step(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -227,10 +238,11 @@ func (b *backfilling) print(w io.Writer, counts backfill.Counts, after string) e
 			From  string `json:"from"`
 			After string `json:"after,omitempty"` // began behind this repository
 			backfill.Counts
+			Before     int    `json:"unreadable_before,omitempty"` // could not be read up to there
 			Accepted   uint64 `json:"accepted"`
 			Duplicates uint64 `json:"duplicates"`
 			DryRun     bool   `json:"dry_run,omitempty"`
-		}{b.from, after, counts, b.accepted, b.duplicates, b.dryRun})
+		}{b.from, after, counts, b.before, b.accepted, b.duplicates, b.dryRun})
 	}
 	stored := "stored"
 	if b.dryRun {

@@ -26,7 +26,7 @@ import (
 //	$LOCKED     # with htpasswd; right.json and wrong.json are Docker's configuration
 //	$UNLISTED   # without a catalog
 //	$HALTING    # before it lists the tags of zoo/r04 and zoo/r08 it writes asked-r04, then
-//	            # waits until there is a file open-r04
+//	            # waits until there is a file open-r04; denies team/web while there is denied
 func TestBackfill(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/backfill",
@@ -85,6 +85,10 @@ func withoutCatalog(next http.Handler) http.Handler {
 
 func halting(next http.Handler, dir string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(filepath.Join(dir, "denied")); err == nil && strings.HasPrefix(r.URL.Path, "/v2/team/web/") {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
 		for _, name := range []string{"r04", "r08"} {
 			if r.URL.Path != "/v2/zoo/"+name+"/tags/list" {
 				continue

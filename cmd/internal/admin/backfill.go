@@ -35,17 +35,19 @@ type BackfillRequest struct {
 	Endpoints    []string     `json:"endpoints"`              // that alone get the events
 	Repositories []string     `json:"repositories,omitempty"` // patterns of those that are walked; none: all
 	Step         BackfillStep `json:"step"`
-	Restart      bool         `json:"restart,omitempty"`  // with begin: do not go on where the last one was broken off
-	Found        []Found      `json:"found,omitempty"`    // with store: at most MaxFound, of a repository in the order of its events
-	Finished     string       `json:"finished,omitempty"` // with store: all is told of this repository and those before it
-	DryRun       bool         `json:"dry_run,omitempty"`  // only count
+	Restart      bool         `json:"restart,omitempty"`    // with begin: do not go on where the last one was broken off
+	Found        []Found      `json:"found,omitempty"`      // with store: at most MaxFound, of a repository in the order of its events
+	Finished     string       `json:"finished,omitempty"`   // with store: all is told of this repository and those before it
+	Unreadable   int          `json:"unreadable,omitempty"` // with finished: what the registry has up to there and does not give, since the backfill began
+	DryRun       bool         `json:"dry_run,omitempty"`    // only count
 }
 
 // Backfilled says what became of a step of a backfill.
 type Backfilled struct {
-	After      string `json:"after,omitempty"` // with begin: go on behind this repository
-	Accepted   uint64 `json:"accepted"`        // events that were stored; at the end: since the backfill began
-	Duplicates uint64 `json:"duplicates"`      // events that are stored already
+	After      string `json:"after,omitempty"`      // with begin: go on behind this repository
+	Unreadable int    `json:"unreadable,omitempty"` // with begin: as it was told with that repository
+	Accepted   uint64 `json:"accepted"`             // events that were stored; at the end: since the backfill began
+	Duplicates uint64 `json:"duplicates"`           // events that are stored already
 }
 
 func (r *BackfillRequest) check() error {
@@ -61,6 +63,8 @@ func (r *BackfillRequest) check() error {
 		return invalidf("say for which endpoints")
 	case len(r.Found) > MaxFound:
 		return invalidf("at most %d at once", MaxFound)
+	case r.Unreadable < 0 || r.Unreadable > 0 && r.Finished == "":
+		return invalidf("what cannot be read is counted up to the repository that is finished")
 	case r.Step != BackfillStore && (len(r.Found) > 0 || r.Finished != ""):
 		return invalidf("what was found is told with the step store")
 	}

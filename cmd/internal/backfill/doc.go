@@ -18,8 +18,8 @@
 //     combination a new event for all of them.
 //   - Of a repository, an index comes after the manifests it refers to, and a tag after what
 //     it names.
-//   - What was finished is remembered by the repository, until the end: an interrupted
-//     backfill goes on behind it.
+//   - What was finished is remembered by the repository, until the end, with how much up to
+//     there could not be read: an interrupted backfill goes on behind it.
 //   - At most so many requests are under way, and so many begin in a second, those for
 //     tokens and repeated ones included. Memory does not grow with the registry.
 //

@@ -1,7 +1,6 @@
 package backfill
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -36,9 +35,10 @@ type Runs struct {
 
 // A run is how far a backfill is, as it is kept.
 type run struct {
-	After    string    `json:"after,omitempty"` // finished are this repository and those before it
-	Accepted uint64    `json:"accepted"`
-	Updated  time.Time `json:"updated"`
+	After      string    `json:"after,omitempty"`      // finished are this repository and those before it
+	Unreadable int       `json:"unreadable,omitempty"` // in these
+	Accepted   uint64    `json:"accepted"`
+	Updated    time.Time `json:"updated"`
 }
 
 // Backfill does one step of a backfill; see [admin.Backfills].
@@ -96,7 +96,7 @@ func (r *Runs) begin(ctx context.Context, key string, restart bool) (out admin.B
 	if restart {
 		known = run{}
 	}
-	out.After = known.After
+	out.After, out.Unreadable = known.After, known.Unreadable
 	return out, r.keep(ctx, key, known)
 }
 
@@ -138,7 +138,10 @@ func (r *Runs) store(ctx context.Context, searcher sinks.Searcher, registry *url
 			return out, fmt.Errorf("storing backfilled events: %w", err)
 		}
 	}
-	known.After, known.Accepted = cmp.Or(q.Finished, known.After), known.Accepted+out.Accepted
+	if q.Finished != "" {
+		known.After, known.Unreadable = q.Finished, q.Unreadable
+	}
+	known.Accepted += out.Accepted
 	return out, r.keep(ctx, key, known)
 }
 

@@ -424,3 +424,26 @@ func TestID(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// What could not be read is kept with the place, however often it is told.
+func TestWhatWasPassedByIsRemembered(t *testing.T) {
+	audit := newConsumer(t)
+	d := start(t, t.TempDir(), audit.endpoint("audit", ""))
+	d.step(t, admin.BackfillBegin, admin.BackfillRequest{}, "audit")
+	for range 2 {
+		d.step(t, admin.BackfillStore, admin.BackfillRequest{Finished: "a", Unreadable: 2}, "audit")
+	}
+	d.step(t, admin.BackfillStore, admin.BackfillRequest{Found: found(0, 1)}, "audit") // of a repository that is not finished
+	if out := d.step(t, admin.BackfillBegin, admin.BackfillRequest{}, "audit"); out.After != "a" || out.Unreadable != 2 {
+		t.Errorf("going on: %+v", out)
+	}
+	if out := d.step(t, admin.BackfillBegin, admin.BackfillRequest{Restart: true}, "audit"); out.After != "" || out.Unreadable != 0 {
+		t.Errorf("anew: %+v", out)
+	}
+	for _, r := range []admin.BackfillRequest{{Unreadable: 1}, {Finished: "a", Unreadable: -1}} {
+		r.From, r.Step, r.Endpoints = "https://registry.example", admin.BackfillStore, []string{"audit"}
+		if _, err := d.client.Backfill(t.Context(), r); err == nil {
+			t.Errorf("%+v was taken", r)
+		}
+	}
+}

@@ -34,7 +34,19 @@ type visit struct {
 	found chan []admin.Found // closed at the end of the visit
 	err   error              // why it ended early; to be read after found was closed
 
-	seen map[digest.Digest]bool // told in this repository
+	seen     map[digest.Digest]bool // told in this repository
+	passedBy int                    // for it could not be read; guarded by the walk
+}
+
+// unreadable counts and tells of one thing that is passed by.
+func (v *visit) unreadable(what string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.passedBy++
+	v.counts.Unreadable++
+	if v.Unreadable != nil {
+		v.Unreadable(what, err)
+	}
 }
 
 // run goes through the repository.
@@ -82,7 +94,7 @@ func (v *visit) forgive(ctx context.Context, what string, err error) error {
 	switch {
 	case ctx.Err() != nil || errors.Is(err, registry.ErrThrottled):
 		return err
-	case errors.Is(err, registry.ErrMismatch), errors.Is(err, registry.ErrTooLarge), errors.Is(err, errUnreadable):
+	case errors.Is(err, registry.ErrMismatch), errors.Is(err, registry.ErrTooLarge), errors.Is(err, registry.ErrEndless), errors.Is(err, errUnreadable):
 	case errors.As(err, &answer) && answer.Status < http.StatusInternalServerError:
 	case !errors.As(err, &unanswered) && v.Client.Ping(ctx) == nil: // the registry works otherwise
 	default:

@@ -44,8 +44,9 @@ type Counts struct {
 // A Batch is what was found: of one repository after the other, in the order in which the
 // registry lists them.
 type Batch struct {
-	Found    []admin.Found // at most admin.MaxFound
-	Finished string        // all is told of this repository and those before it; "" of none yet
+	Found      []admin.Found // at most admin.MaxFound
+	Finished   string        // all is told of this repository and those before it; "" of none yet
+	Unreadable int           // in these repositories, on this walk
 }
 
 // Counts returns what the walk has seen so far.
@@ -59,15 +60,6 @@ func (w *Walk) count(change func(*Counts)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(&w.counts)
-}
-
-func (w *Walk) unreadable(what string, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.counts.Unreadable++
-	if w.Unreadable != nil {
-		w.Unreadable(what, err)
-	}
 }
 
 // Run visits repositories, several at a time, and hands what it finds to emit, one batch
@@ -132,6 +124,7 @@ func (w *Walk) gather(ctx context.Context, visits <-chan *visit, out *outbox) er
 		}
 		w.count(func(c *Counts) { c.Repositories++ })
 		out.batch.Finished = v.name
+		out.batch.Unreadable += v.passedBy
 	}
 }
 
