@@ -85,6 +85,16 @@ func (x *exchange) end() {
 	x.series.requests[x.code()].Inc()
 }
 
+// brokeOff is when the registry has broken its answer off. The client is told so by closing
+// the connection, before which ReverseProxy and the server wait for more of the request: one
+// that was answered early need not send any.
+func (x *exchange) brokeOff() {
+	now := time.Now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.setLast(now.Add(parting), now.Add(x.proxy.opts.Timeouts.Idle))
+}
+
 // cut ends what a client keeps waiting, as Drain does not wait any longer.
 func (x *exchange) cut() {
 	now := time.Now()

@@ -212,6 +212,23 @@ func TestAnswersThatBreakOff(t *testing.T) {
 	})
 }
 
+// A client that stands still is not waited for when the registry has broken off what it
+// answered early, or it would wait for the rest of the answer as long.
+func TestAnAnswerThatBreaksOffBeforeTheRequestHasCome(t *testing.T) {
+	r := start(t, speak(t, say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 10\r\n\r\nabc")), nil)
+	c := dial(t, r.host)
+	fmt.Fprintf(c, "PUT /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusUnauthorized || string(body) != "abc" || err != io.ErrUnexpectedEOF {
+		t.Errorf("got %s %q, %v", resp.Status, body, err)
+	}
+}
+
 func TestIdle(t *testing.T) {
 	const idle = 200 * time.Millisecond
 	impatient := func(o *proxy.Options) { o.Timeouts.Idle = idle }

@@ -163,6 +163,7 @@ func (d *download) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
 	d.turn.pause()
 	if err != nil && err != io.EOF {
+		d.turn.exchange.brokeOff()
 		d.faults.broken(d.turn, err)
 	}
 	return n, err
