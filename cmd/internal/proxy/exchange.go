@@ -145,7 +145,22 @@ func (x *exchange) WriteHeader(status int) {
 		}
 	}
 	x.writing()
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		x.inform(status)
+		return
+	}
 	x.ResponseWriter.WriteHeader(status)
+}
+
+// inform sends an answer that another follows, such as 103. When a client takes its request
+// back meanwhile, Go's server of HTTP/2 (of 1.26) returns at once and still reads the header,
+// which ReverseProxy then clears: two that share a map so can end the process. Of a header
+// with a length, which such an answer does not have, that server takes a copy.
+func (x *exchange) inform(status int) {
+	h := x.Header()
+	h["Content-Length"] = []string{"0"}
+	x.ResponseWriter.WriteHeader(status)
+	delete(h, "Content-Length")
 }
 
 func (x *exchange) Write(p []byte) (int, error) {

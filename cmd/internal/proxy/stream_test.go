@@ -1,10 +1,14 @@
 package proxy_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -91,5 +95,42 @@ func TestStreamsInConstantMemory(t *testing.T) {
 	}
 	if n := r.metric(t, "regcast_proxy_inflight_requests"); n != 0 {
 		t.Errorf("%v requests are under way", n)
+	}
+}
+
+// What a registry says before its answer passes, in either version of HTTP, and leaves
+// nothing behind in the answer.
+func TestEarlyHints(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</hint>")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Link")
+		_, _ = io.WriteString(w, "answer")
+	}))
+	defer upstream.Close()
+	for _, http2 := range []bool{false, true} {
+		r := newRig(t, upstream.URL, nil)
+		r.server.EnableHTTP2 = http2
+		r.server.StartTLS()
+		var hints []string
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			hints = append(hints, fmt.Sprint(code, h))
+			return nil
+		}})
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.server.URL+"/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := r.server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if want := []string{"103 map[Link:[</hint>]]"}; !slices.Equal(hints, want) {
+			t.Errorf("HTTP/2 %v: %q, want %q", http2, hints, want)
+		}
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Link") != "" || resp.ContentLength != 6 {
+			t.Errorf("HTTP/2 %v: %s, %v, length %d", http2, resp.Status, resp.Header, resp.ContentLength)
+		}
 	}
 }
