@@ -41,6 +41,43 @@ func TestTagIndexForgetsTheOldest(t *testing.T) {
 	}
 }
 
+// However many tags a registry says it has set with one push, so many make events.
+func TestTagsOfOnePush(t *testing.T) {
+	for _, tc := range []struct {
+		name, target       string
+		set, repeated      int
+		want, unclassified int
+	}{
+		{"as many as there may be", "/v2/a/manifests/" + aSHA256, maxPushedTags, 0, maxPushedTags, 0},
+		{"one too many", "/v2/a/manifests/" + aSHA256, maxPushedTags + 1, 0, maxPushedTags, 1},
+		{"one too many with that in the path", "/v2/a/manifests/path", maxPushedTags, 0, maxPushedTags, 1},
+		{"the same again and again", "/v2/a/manifests/" + aSHA256, 2, 500_000, 2, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var events notificationstest.Recorder
+			reg := prometheus.NewPedanticRegistry()
+			o := New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				for i := range tc.set {
+					w.Header().Add("OCI-Tag", fmt.Sprintf("t%d", i))
+				}
+				w.Header().Add("OCI-Tag", strings.Repeat("t1,", tc.repeated))
+				w.Header().Set("Docker-Content-Digest", aSHA256)
+				w.WriteHeader(http.StatusCreated)
+			}), &events, notifications.SourceRecord{}, &Options{Registerer: reg})
+			o.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, tc.target, nil))
+			if err := o.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := events.Len(); n != tc.want {
+				t.Errorf("%d events, want %d", n, tc.want)
+			}
+			if n := counter(t, reg, "regcast_observer_unclassified_total"); n != float64(tc.unclassified) {
+				t.Errorf("%v counted, want %d", n, tc.unclassified)
+			}
+		})
+	}
+}
+
 func TestSessionsForgetTheOldest(t *testing.T) {
 	s, forgotten := countedSessions()
 	for i := range maxSessions + 1 {

@@ -282,17 +282,34 @@ func (x *exchange) manifestPushed() {
 	})
 }
 
-// pushedTags are the tag in the path and those that the registry says it has set.
+// maxPushedTags bounds the tags, and with them the events, of one push. Zot takes
+// 46 of them at a time.
+const maxPushedTags = 256
+
+// pushedTags are the tag in the path and those that the registry says it has set. A push with
+// more than maxPushedTags is counted as one that did not make all of its events.
 func (x *exchange) pushedTags() []string {
 	var tags []string
 	if x.route.Tag != "" {
 		tags = append(tags, x.route.Tag)
 	}
-	for _, list := range x.w.Header()["Oci-Tag"] {
+	lists := x.w.Header()["Oci-Tag"]
+	if lists == nil {
+		return tags
+	}
+	seen := map[string]bool{x.route.Tag: true}
+	for _, list := range lists {
 		for tag := range strings.SplitSeq(list, ",") {
-			if tag = strings.Trim(tag, " \t"); names.IsTag(tag) && !slices.Contains(tags, tag) {
-				tags = append(tags, tag)
+			tag = strings.Trim(tag, " \t")
+			if seen[tag] || !names.IsTag(tag) {
+				continue
 			}
+			if len(tags) == maxPushedTags {
+				x.observer.metrics.unclassified.Inc()
+				return tags
+			}
+			seen[tag] = true
+			tags = append(tags, tag)
 		}
 	}
 	return tags
