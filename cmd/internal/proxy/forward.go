@@ -75,7 +75,10 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
 	pr.SetURL(f.proxy.opts.Upstream)
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-	pr.Out.Trailer = pr.In.Trailer // the same map: it is filled when the body has been read
+	// The same map: it is filled when the body has been read. Trailers that the request does
+	// not announce are not passed on, as the transport announces what it sends before it
+	// sends the body; on their way trailers may be discarded (RFC 9110, section 6.5.1).
+	pr.Out.Trailer = pr.In.Trailer
 	if !f.proxy.opts.UpstreamHost {
 		pr.Out.Host = pr.In.Host
 	}

@@ -86,6 +86,8 @@ func TestHostileRequests(t *testing.T) {
 			[]string{`200 GET /v2/ host=x length=26 te=[] auth=[] body="DELETE /v2/ HTTP/1.1\r\nX: \r" trailer=map[]`}},
 		{"trailers", "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n" + last + "\r\n1\r\nZ\r\n0\r\nX-Sum: 7\r\n\r\n",
 			[]string{`200 POST /v2/a/blobs/uploads/ host=x length=-1 te=["chunked"] auth=[] body="Z" trailer=map[X-Sum:[7]]`}},
+		{"trailers that were not announced", "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + last + "\r\n1\r\nZ\r\n0\r\nX-Sum: 7\r\n\r\n",
+			[]string{`200 POST /v2/a/blobs/uploads/ host=x length=-1 te=["chunked"] auth=[] body="Z" trailer=map[]`}},
 		{"an escaped push", plain("PUT /v2/a%2Fb/manifests/v1", ""), []string{"400 " + spelled}},
 		{"an escaped letter", plain("PUT /v2/a/%6danifests/v1", ""), []string{"400 " + spelled}},
 		{"twice escaped", plain("PUT /v2/a%252Fb/manifests/v1", ""), []string{"400 " + spelled}},
