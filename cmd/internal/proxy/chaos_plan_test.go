@@ -222,6 +222,7 @@ func (p *plan) spoil(r *rand.Rand) {
 	}
 	if one(3) {
 		p.cut = []moment{inBody, atArrival, atTaken, atTaken, atStatus, inAnswer}[r.IntN(6)]
+		p.hints = p.hints || p.cut == atTaken && one(2)
 		p.after = r.IntN(max(len(p.body), len(p.answer)) + 1)
 		if p.cut == inBody && len(p.body) == 0 {
 			p.cut = atTaken
@@ -280,7 +281,7 @@ func (p *plan) judgeEvent(e *notifications.Event) (wrong []string) {
 	switch remark := details.Remark; {
 	case e.Action == notifications.ActionDelete:
 	case remark.SizeUnknown:
-		if known := p.changes() && p.session == nil && d.taken || !p.changes() && p.announced || p.method == http.MethodHead; size >= 0 && known {
+		if known := p.changes() && d.taken && (p.session == nil || !p.session.unsure) || !p.changes() && p.announced || p.method == http.MethodHead; size >= 0 && known {
 			say("no size")
 		}
 	case details.Target.Size != size:

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -106,7 +107,7 @@ func (s *chaosRegistry) answer(w http.ResponseWriter, r *http.Request, p *plan) 
 		h.Set(name, value)
 	}
 	if p.session != nil && r.Method != http.MethodPut {
-		h.Set("Location", r.URL.Path)
+		h.Set("Location", strings.TrimSuffix(r.URL.Path, "1")+"1")
 		h.Set("Range", "0-"+strconv.FormatInt(max(p.session.keep(0)-1, 0), 10))
 	}
 	if p.hangsUp {
@@ -154,6 +155,8 @@ func (p *plan) take(body io.Reader) (n int64, taken bool, err error) {
 type session struct {
 	mu   sync.Mutex
 	kept int64
+
+	unsure bool // something went wrong with it; the client's
 }
 
 // keep adds bytes and returns how many there are.

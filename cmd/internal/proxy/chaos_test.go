@@ -214,6 +214,9 @@ func (s *chaos) do(p *plan) bool {
 	}
 	req.Close = p.leavesAfter
 	p.saw = s.ask(p, req)
+	if p.session != nil && p.want == nil && (p.cut != never || p.saw.status/100 != 2) {
+		p.session.unsure = true
+	}
 	if p.cut != never || p.saw.err != nil {
 		// A client that goes on with an upload may ask how far it has come; until then the
 		// registry has heard that it was gone.
