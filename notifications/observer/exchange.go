@@ -79,7 +79,7 @@ func (x *exchange) watched(r *http.Request) *http.Request {
 	default:
 		return r
 	}
-	if r.Body == nil || r.Body == http.NoBody {
+	if r.Body == nil || r.ContentLength == 0 { // of HTTP/2 an empty body is not http.NoBody
 		x.body.whole = true
 		return r
 	}
