@@ -134,3 +134,31 @@ func TestEarlyHints(t *testing.T) {
 		}
 	}
 }
+
+// The size of a blob is known if the last request of its upload has no body, in either version
+// of HTTP: that is how most clients end one.
+func TestTheEndOfAnUploadWithoutABody(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Location", "/v2/team/app/blobs/uploads/1")
+		w.WriteHeader(map[string]int{"POST": 202, "PATCH": 202, "PUT": 201}[r.Method])
+	}))
+	defer upstream.Close()
+	for _, http2 := range []bool{false, true} {
+		r := newRig(t, upstream.URL, nil)
+		r.server.EnableHTTP2 = http2
+		r.server.StartTLS()
+		at, c := r.server.URL+"/v2/team/app/blobs/uploads/", r.server.Client()
+		do(t, c, "POST", at, nil)
+		do(t, c, "PATCH", at+"1", []byte("a layer"))
+		do(t, c, "PUT", at+"1?digest="+digestOf([]byte("a layer")), nil)
+		eventually(t, "an event", func() bool { return r.events.Len() == 1 })
+		details, err := r.events.Events()[0].Details()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if details.Target.Size != 7 || details.Remark.SizeUnknown {
+			t.Errorf("HTTP/2 %v: %d bytes, unknown %v", http2, details.Target.Size, details.Remark.SizeUnknown)
+		}
+	}
+}
