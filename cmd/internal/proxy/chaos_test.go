@@ -141,6 +141,7 @@ func (s *chaos) watch(next http.Handler) http.Handler {
 		defer s.busy.Done()
 		p := s.registry.plans[r.UserAgent()]
 		defer p.pass()
+		defer p.lose() // a proxy that has given up does not see it
 		defer context.AfterFunc(r.Context(), p.lose)()
 		if p.closesIdle {
 			if r.ContentLength == 0 {
