@@ -299,7 +299,7 @@ func (p *plan) judgeEvent(e *notifications.Event) (wrong []string) {
 		say("an aborted change")
 	case !aborted && broke && p.ending == broken && p.status/100 == 2:
 		say("not aborted, although the registry broke off")
-	case aborted && details.Remark.Sent >= int64(len(p.answer)):
+	case aborted && p.announced && details.Remark.Sent >= int64(len(p.answer)):
 		say("aborted after all of %d bytes", details.Remark.Sent)
 	}
 	return wrong
