@@ -29,7 +29,8 @@ type Options struct {
 	Public []sinks.Glob
 
 	// As says as whom next asks the registry beside what a request shows, such as by a client
-	// certificate, and what it makes of answers. Caches that share a Store give each other answers only if it is equal.
+	// certificate, and what it makes of answers. Caches that share a Store give each other
+	// answers only if it is equal.
 	As string
 
 	// Address returns what addresses in the answer to a request begin with; nil: they
@@ -192,15 +193,14 @@ func (c *Cache) answer(w http.ResponseWriter, r *http.Request, q *question) {
 // hit answers with e, which is of a value of size bytes. A copy that there is no room for
 // is not held while a client reads it: the registry is asked instead.
 func (c *Cache) hit(w http.ResponseWriter, r *http.Request, q *question, e *entry, size int) {
-	if !c.copies {
-		size = 0
+	if c.copies {
+		if !c.held.take(size) {
+			c.metrics.count(q.route.Class, resultBusy)
+			c.next.ServeHTTP(&defaults{ResponseWriter: w, class: q.route.Class}, r)
+			return
+		}
+		defer c.held.give(size)
 	}
-	if !c.held.take(size) {
-		c.metrics.count(q.route.Class, resultBusy)
-		c.next.ServeHTTP(&defaults{ResponseWriter: w, class: q.route.Class}, r)
-		return
-	}
-	defer c.held.give(size)
 	c.metrics.count(q.route.Class, resultHit)
 	e.serve(w, r, time.Now())
 }
