@@ -28,6 +28,20 @@ func DockerConfig(file string) Credentials {
 	return config.credential
 }
 
+// CheckDockerConfig says why a file is of no use to [DockerConfig]: it cannot be read, is
+// not what docker writes, or names neither a registry nor a helper. No helper is run, and
+// the error holds nothing of what the file does.
+func CheckDockerConfig(file string) error {
+	store, err := readDockerStore(file)
+	switch {
+	case err != nil:
+		return withoutContent(err)
+	case len(store.Auths) == 0 && store.CredsStore == "" && len(store.CredHelpers) == 0:
+		return errors.New("it has neither auths nor a credential helper")
+	}
+	return nil
+}
+
 // A dockerConfig is the configuration file as it was last read.
 type dockerConfig struct {
 	needed bool // it has to exist
@@ -43,8 +57,9 @@ type dockerConfig struct {
 // immutable here.
 type dockerStore struct {
 	auths       *orascredentials.FileStore
-	CredsStore  string            `json:"credsStore"`
-	CredHelpers map[string]string `json:"credHelpers"`
+	Auths       map[string]json.RawMessage `json:"auths"`
+	CredsStore  string                     `json:"credsStore"`
+	CredHelpers map[string]string          `json:"credHelpers"`
 }
 
 func (d *dockerConfig) credential(ctx context.Context, host string) (Credential, error) {
