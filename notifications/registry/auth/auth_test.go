@@ -123,14 +123,20 @@ func TestScopes(t *testing.T) {
 			if err := test.call(fixtures.Client(t, r, fixtures.Alice(r), nil)); err != nil && !errors.Is(err, registry.ErrNotFound) {
 				t.Error(err)
 			}
-			var got []string
-			for _, request := range r.Tokens.Requests()[before:] {
-				got = append(got, strings.Join(request.Scopes, " "))
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("scopes %q, want %q", got, test.want)
-			}
+			wantScopes(t, r, before, test.want)
 		})
+	}
+}
+
+// wantScopes compares what tokens were asked for, after the first requests for some.
+func wantScopes(t *testing.T, r *registrytest.Registry, first int, want []string) {
+	t.Helper()
+	var got []string
+	for _, request := range r.Tokens.Requests()[first:] {
+		got = append(got, strings.Join(request.Scopes, " "))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("scopes %q, want %q", got, want)
 	}
 }
 
@@ -264,13 +270,7 @@ func TestScopesOfAChallenge(t *testing.T) {
 			if err := resolve(); err != nil {
 				t.Error(err)
 			}
-			var got []string
-			for _, request := range r.Tokens.Requests()[before:] {
-				got = append(got, strings.Join(request.Scopes, " "))
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("scopes %q, want %q", got, test.want)
-			}
+			wantScopes(t, r, before, test.want)
 		})
 	}
 }
