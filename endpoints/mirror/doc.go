@@ -20,14 +20,13 @@
 // out.
 //
 // A push by tag is copied with everything that the manifest refers to: configuration and
-// layers first, several at a time, the manifests of an index and the one of a subject, as far as the source
-// has them, then the manifest itself, byte for byte. What the target has is not sent again,
-// what it has in another repository of this mirror is mounted, if the source has it in the
-// event's repository, and the rest streams from one registry to the other in constant
-// memory, verified on the way. A blob that breaks off, on either side, goes on where it was
-// if the registries allow, and else begins anew, a few times. Layers that are not for
-// distribution stay where they are.
-// Pushes by digest alone are copied if Options.ByDigest says so; with Options.Referrers, of
+// layers first, several at a time, the manifests of an index and the one of a subject, as
+// far as the source has them, then the manifest itself, byte for byte. What the target has
+// is not sent again, what it has in another repository of this mirror is mounted, if the
+// source has it in the event's repository, and the rest streams from one registry to the
+// other in constant memory, verified on the way. A blob that breaks off, on either side,
+// goes on where it was if the registries allow, and else begins anew, a few times. Layers
+// that are not for distribution stay where they are. Pushes by digest alone are copied if Options.ByDigest says so; with Options.Referrers, of
 // these only what has a subject that the target has: signatures and the like.
 //
 // A tag is put last, and only if it still names the event's digest at the source. If not,

@@ -50,11 +50,11 @@ func GitLabRoutes(r *http.Request) (Deletion, bool) {
 //	DELETE /api/v2.0/projects/<project>/repositories/<repository>/artifacts/<reference>
 //	DELETE /api/v2.0/projects/<project>/repositories/<repository>/artifacts/<reference>/tags/<tag>
 //
-// A slash in the name of a repository is escaped there, twice if need be. An artifact is a manifest,
-// and goes with all its tags even if the reference is one of them: then the delete of that
-// tag is sure, and that of the manifest inferred from what the tag was last seen to name;
-// if that is not known it is counted. Other deletes of a project, or in its repositories,
-// are counted, but those of an artifact's labels.
+// A slash in the name of a repository is escaped there, twice if need be. An artifact is a
+// manifest, and goes with all its tags even if the reference is one of them: then the
+// delete of that tag is sure, and that of the manifest inferred from what the tag was last
+// seen to name; if that is not known it is counted. Other deletes of a project, or in its
+// repositories, are counted, but those of an artifact's labels.
 func HarborRoutes(r *http.Request) (Deletion, bool) {
 	_, rest, ok := strings.Cut(r.URL.EscapedPath(), "/api/v2.0/projects/")
 	if !ok || r.Method != http.MethodDelete {
